@@ -1,0 +1,2 @@
+//! Prime.
+fn main() {}
