@@ -1,2 +1,17 @@
-//! Shared.
+//! What the programs in the kernel and the controller share: map layouts, the packet parser and the pure verdict.
+//!
+//! Nothing here depends on aya-ebpf: linked into a host binary it would export its own `memcpy`, which returns nothing there.
 #![no_std]
+
+pub mod drop_reason;
+pub mod packet;
+pub mod schema;
+pub mod tables;
+pub mod types;
+pub mod verdict;
+
+mod nd;
+
+pub use drop_reason::DropReason;
+pub use types::{Identity, Slot, SlotEntry};
+pub use verdict::{Hook, Verdict, decide};

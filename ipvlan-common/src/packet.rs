@@ -1,0 +1,204 @@
+//! Bounded loads from a frame, and the headers a verdict looks at. A load that misses ends in an error, never in a guess.
+
+use crate::{DropReason, types::Mac};
+
+/// EtherType of IPv4.
+pub const IPV4: u16 = 0x0800;
+/// EtherType of ARP.
+pub const ARP: u16 = 0x0806;
+/// EtherType of IPv6.
+pub const IPV6: u16 = 0x86dd;
+/// EtherTypes of VLAN tags: 802.1Q, 802.1ad and the older QinQ.
+pub const VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
+
+/// Length of an Ethernet header without tags.
+pub const ETHERNET_LEN: usize = 14;
+const ARP_LEN: usize = 28;
+const IPV4_LEN: usize = 20;
+const IPV6_LEN: usize = 40;
+
+/// A frame, starting at its Ethernet header.
+pub trait Packet {
+    /// Length of the whole frame in bytes.
+    fn len(&self) -> usize;
+    /// The `N` bytes at an offset that is known at build time; `None` where the frame ends before.
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+
+    /// Like [`Packet::load`], for an offset that the frame itself determines: the verifier wants another way there.
+    fn load_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.load(offset)
+    }
+
+    /// Whether the frame has no byte at all.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Packet for [u8] {
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.get(offset..)?.first_chunk().copied()
+    }
+}
+
+/// What the kernel keeps beside a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// `skb->protocol`, in host order: what ipvlan looks at to find the receiver.
+    pub protocol: u16,
+    /// The VLAN id of an offloaded tag.
+    pub vlan: Option<u16>,
+    /// `skb->hash`, the seal.
+    pub hash: u32,
+    /// `skb->tc_index`, the sealing slot.
+    pub tc_index: u16,
+}
+
+/// The Ethernet header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ethernet {
+    /// Receiver.
+    pub destination: Mac,
+    /// Sender.
+    pub source: Mac,
+    /// EtherType, host order.
+    pub ethertype: u16,
+}
+
+impl Ethernet {
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// [`DropReason::Malformed`].
+    #[inline(always)]
+    pub fn parse(packet: &(impl Packet + ?Sized)) -> Result<Self, DropReason> {
+        let bytes: [u8; ETHERNET_LEN] = packet.load(0).ok_or(DropReason::Malformed)?;
+        Ok(Self {
+            destination: part(&bytes, 0),
+            source: part(&bytes, 6),
+            ethertype: u16::from_be_bytes(part(&bytes, 12)),
+        })
+    }
+
+    /// Whether it is a broadcast or a multicast.
+    #[must_use]
+    #[inline(always)]
+    pub const fn is_group(&self) -> bool {
+        self.destination[0] & 1 != 0
+    }
+}
+
+/// An ARP message for IPv4 over Ethernet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arp {
+    /// 1 request, 2 reply.
+    pub operation: u16,
+    /// Sender's MAC.
+    pub sender_mac: Mac,
+    /// Sender's address.
+    pub sender: [u8; 4],
+    /// The address asked for or answered to.
+    pub target: [u8; 4],
+}
+
+impl Arp {
+    /// A request.
+    pub const REQUEST: u16 = 1;
+    /// A reply.
+    pub const REPLY: u16 = 2;
+
+    /// Reads the message behind the Ethernet header.
+    ///
+    /// # Errors
+    /// [`DropReason::Malformed`] also where it is not ARP for IPv4 over Ethernet.
+    #[inline(always)]
+    pub fn parse(packet: &(impl Packet + ?Sized)) -> Result<Self, DropReason> {
+        let bytes: [u8; ARP_LEN] = packet.load(ETHERNET_LEN).ok_or(DropReason::Malformed)?;
+        // Hardware type Ethernet, protocol IPv4, lengths 6 and 4.
+        if part::<6>(&bytes, 0) != [0, 1, 8, 0, 6, 4] {
+            return Err(DropReason::Malformed);
+        }
+        Ok(Self {
+            operation: u16::from_be_bytes(part(&bytes, 6)),
+            sender_mac: part(&bytes, 8),
+            sender: part(&bytes, 14),
+            target: part(&bytes, 24),
+        })
+    }
+}
+
+/// The part of an IPv4 header that a verdict needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ipv4 {
+    /// Source address.
+    pub source: [u8; 4],
+    /// Destination address.
+    pub destination: [u8; 4],
+}
+
+impl Ipv4 {
+    /// Reads the header behind the Ethernet header.
+    ///
+    /// # Errors
+    /// [`DropReason::Malformed`] where version, header length or total length don't hold.
+    #[inline(always)]
+    pub fn parse(packet: &(impl Packet + ?Sized)) -> Result<Self, DropReason> {
+        let bytes: [u8; IPV4_LEN] = packet.load(ETHERNET_LEN).ok_or(DropReason::Malformed)?;
+        let header_len = usize::from(bytes[0] & 0x0f) * 4;
+        let total_len = usize::from(u16::from_be_bytes(part(&bytes, 2)));
+        let available = packet.len() - ETHERNET_LEN;
+        // A total length of 0 stands for more than 65,535 bytes since Linux 6.3 (BIG TCP for IPv4, b1a78b9b9886).
+        let total_len = if total_len == 0 && available > 0xffff { available } else { total_len };
+        if bytes[0] >> 4 != 4 || header_len < IPV4_LEN || total_len < header_len || total_len > available {
+            return Err(DropReason::Malformed);
+        }
+        Ok(Self { source: part(&bytes, 12), destination: part(&bytes, 16) })
+    }
+}
+
+/// The fixed IPv6 header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ipv6 {
+    /// Source address.
+    pub source: [u8; 16],
+    /// Destination address.
+    pub destination: [u8; 16],
+    /// Kind of the header that follows.
+    pub next_header: u8,
+    /// Offset at which the payload ends.
+    pub end: usize,
+}
+
+impl Ipv6 {
+    /// Offset at which the payload starts.
+    pub const START: usize = ETHERNET_LEN + IPV6_LEN;
+
+    /// Reads the header behind the Ethernet header.
+    ///
+    /// # Errors
+    /// [`DropReason::Malformed`] where version or payload length don't hold.
+    #[inline(always)]
+    pub fn parse(packet: &(impl Packet + ?Sized)) -> Result<Self, DropReason> {
+        let bytes: [u8; IPV6_LEN] = packet.load(ETHERNET_LEN).ok_or(DropReason::Malformed)?;
+        let payload_len = usize::from(u16::from_be_bytes(part(&bytes, 4)));
+        let available = packet.len() - Self::START;
+        if bytes[0] >> 4 != 6 || payload_len > available {
+            return Err(DropReason::Malformed);
+        }
+        // A length of 0 with more behind it is a jumbogram's: the local stack's BIG TCP makes them since Linux 5.19.
+        let end = Self::START + if payload_len == 0 { available } else { payload_len };
+        Ok(Self { source: part(&bytes, 8), destination: part(&bytes, 24), next_header: bytes[6], end })
+    }
+}
+
+/// `N` of the bytes, from a constant offset inside them: LLVM drops the check.
+#[inline(always)]
+pub(crate) fn part<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(&bytes[offset..offset + N]);
+    out
+}

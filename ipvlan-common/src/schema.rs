@@ -1,0 +1,36 @@
+//! Names and sizes of maps and programs: one source for both sides.
+
+/// Part of the pin path. Raise it when a layout in [`crate::types`] or the meaning of a field changes.
+pub const ABI_VERSION: u32 = 1;
+
+/// Highest number of parents and endpoints under one controller; slots run from 1 to this minus one.
+pub const SLOTS: u32 = 4096;
+/// Addresses, per family: an endpoint has one IPv4 address, and up to two IPv6 addresses.
+pub const ADDRESSES: u32 = 2 * SLOTS;
+/// Pairs of slot and reason that are counted; beyond, frames are dropped uncounted.
+pub const DROP_COUNTERS: u32 = 16_384;
+
+/// Array: [`crate::Slot`] → [`crate::SlotEntry`].
+pub const SLOT_MAP: &str = "SLOTS";
+/// Hash: [`crate::types::Ipv4Key`] → [`crate::Slot`].
+pub const IPV4_MAP: &str = "IPV4";
+/// Hash: [`crate::types::Ipv6Key`] → [`crate::Slot`].
+pub const IPV6_MAP: &str = "IPV6";
+/// Per-CPU array: [`crate::Slot`] → [`crate::types::Traffic`].
+pub const TRAFFIC_MAP: &str = "TRAFFIC";
+/// Per-CPU hash: [`crate::types::DropKey`] → number of frames, u64.
+pub const DROP_MAP: &str = "DROPS";
+/// All of the shared maps.
+pub const MAPS: [&str; 5] = [SLOT_MAP, IPV4_MAP, IPV6_MAP, TRAFFIC_MAP, DROP_MAP];
+
+/// The global in `.rodata` that holds a program's [`crate::Identity`].
+pub const IDENTITY: &str = "IDENTITY";
+
+/// tc egress of a slave.
+pub const SLAVE_EGRESS: &str = "slave_egress";
+/// tc ingress of a slave.
+pub const SLAVE_INGRESS: &str = "slave_ingress";
+/// tc ingress of a parent.
+pub const PARENT_INGRESS: &str = "parent_ingress";
+/// tc egress of a parent.
+pub const PARENT_EGRESS: &str = "parent_egress";

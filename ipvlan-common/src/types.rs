@@ -1,0 +1,145 @@
+//! Layouts that cross the kernel boundary. Addresses are byte arrays in network order, padding is explicit.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Number of an endpoint or of a parent: what `skb->tc_index` carries, and the index of its counters. 0 is nobody's.
+pub type Slot = u16;
+/// A MAC address.
+pub type Mac = [u8; 6];
+
+/// The slot belongs to a parent: what it seals came from the wire.
+pub const WIRE: u32 = 1 << 0;
+/// Nothing passes between the endpoint and the wire.
+pub const INTERNAL: u32 = 1 << 1;
+/// The endpoint and the others of its network do not speak to each other.
+pub const PRIVATE: u32 = 1 << 2;
+
+/// What verifying programs know of a sender. All zero: not registered, so nothing it sends arrives.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct SlotEntry {
+    /// The random word that this slot's programs seal with; 0 never verifies.
+    pub seal: u32,
+    /// The network's number; 0 for a parent.
+    pub network: u32,
+    /// [`WIRE`], [`INTERNAL`], [`PRIVATE`].
+    pub flags: u32,
+}
+
+/// Who a program works for. Written into its `.rodata` before it is loaded, so that it costs no lookup.
+///
+/// Aligned to words because the programs read it word by word.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Identity {
+    /// See [`SlotEntry::seal`].
+    pub seal: u32,
+    /// See [`SlotEntry::network`].
+    pub network: u32,
+    /// See [`SlotEntry::flags`].
+    pub flags: u32,
+    /// The endpoint's own slot; the parent's in a parent's programs.
+    pub slot: Slot,
+    /// Explicit padding.
+    pub pad_slot: [u8; 2],
+    /// The parent's MAC, which its slaves share.
+    pub mac: Mac,
+    /// Explicit padding.
+    pub pad_mac: [u8; 2],
+    /// The endpoint's IPv4 address; all zero for none.
+    pub ipv4: [u8; 4],
+    /// Explicit padding.
+    pub pad_ipv4: [u8; 4],
+    /// The endpoint's IPv6 address; all zero for none.
+    pub ipv6: [u8; 16],
+    /// The endpoint's IPv6 link-local address; all zero for none.
+    pub link_local: [u8; 16],
+}
+
+/// Key of an IPv4 address on a parent.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct Ipv4Key {
+    /// The address.
+    pub address: [u8; 4],
+    /// The parent's slot: two parents may carry the same subnet.
+    pub parent: Slot,
+    /// Explicit padding.
+    pub pad: [u8; 2],
+}
+
+impl Ipv4Key {
+    /// `address` on the parent with slot `parent`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(parent: Slot, address: [u8; 4]) -> Self {
+        Self { address, parent, pad: [0; 2] }
+    }
+}
+
+/// Key of an IPv6 address on a parent.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct Ipv6Key {
+    /// The address.
+    pub address: [u8; 16],
+    /// The parent's slot.
+    pub parent: Slot,
+    /// Explicit padding.
+    pub pad: [u8; 2],
+}
+
+impl Ipv6Key {
+    /// `address` on the parent with slot `parent`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(parent: Slot, address: [u8; 16]) -> Self {
+        Self { address, parent, pad: [0; 2] }
+    }
+}
+
+/// Accepted traffic of one slot on one CPU. A parent's is what its endpoints exchange with the wire.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Traffic {
+    /// Frames sent; a segmentation-offloaded frame counts once.
+    pub tx_packets: u64,
+    /// Bytes sent, with link headers.
+    pub tx_bytes: u64,
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Bytes received, with link headers.
+    pub rx_bytes: u64,
+}
+
+/// Key of a drop counter.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
+pub struct DropKey {
+    /// Who is charged: the sender where the seal names one, else the slot whose program dropped.
+    pub slot: Slot,
+    /// A [`crate::DropReason`] as its number.
+    pub reason: u16,
+}
+
+const _: () = {
+    assert!(size_of::<SlotEntry>() == 12);
+    assert!(size_of::<Identity>() == 64);
+    assert!(size_of::<Ipv4Key>() == 8);
+    assert!(size_of::<Ipv6Key>() == 20);
+    assert!(size_of::<Traffic>() == 32);
+    assert!(size_of::<DropKey>() == 4);
+};
+
+#[cfg(feature = "user")]
+mod user {
+    use super::{DropKey, Identity, Ipv4Key, Ipv6Key, SlotEntry, Traffic};
+
+    macro_rules! aya_pod {
+        ($($type:ty),+) => {
+            // SAFETY: bytemuck::Pod, derived on each, has checked the same: plain data without padding.
+            $(unsafe impl aya::Pod for $type {})+
+        };
+    }
+    aya_pod!(SlotEntry, Identity, Ipv4Key, Ipv6Key, Traffic, DropKey);
+}

@@ -1,0 +1,258 @@
+//! The verdict: what becomes of a frame at each hook. Pure, so that tests run the very code that the kernel runs.
+
+use crate::{
+    DropReason, Identity, Slot, SlotEntry, nd,
+    packet::{self, Arp, Ethernet, Ipv4, Ipv6, Metadata, Packet},
+    tables::Tables,
+    types::{INTERNAL, PRIVATE, WIRE},
+};
+
+/// Where a program sits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// tc egress of a slave, in the endpoint's netns: who is it, and is the frame its own?
+    SlaveEgress,
+    /// tc ingress of a slave, in the endpoint's netns: may this sender reach me?
+    SlaveIngress,
+    /// tc ingress of the parent, in its netns: what the wire sends, and what slaves send to their host.
+    ParentIngress,
+    /// tc egress of the parent, in its netns: what slaves and the host send to the wire.
+    ParentEgress,
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// No endpoint is involved: it goes on untouched and uncounted.
+    Pass,
+    /// Accepted where it enters: it goes on under the seal of this hook's slot.
+    Seal,
+    /// Accepted where it comes out: it goes on with the seal taken off.
+    Open,
+    /// Refused, and counted for `slot`.
+    Drop {
+        /// The sender where the seal names one, else the hook's own.
+        slot: Slot,
+        /// Why.
+        reason: DropReason,
+    },
+}
+
+/// Judges `packet` at `hook`, for the endpoint or parent that is `me`.
+#[inline(always)]
+pub fn decide<P: Packet + ?Sized>(
+    hook: Hook,
+    packet: &P,
+    metadata: &Metadata,
+    me: &Identity,
+    tables: &impl Tables,
+) -> Verdict {
+    let judged = match hook {
+        Hook::SlaveEgress => slave_egress(packet, metadata, me),
+        Hook::SlaveIngress => slave_ingress(packet, metadata, me, tables),
+        Hook::ParentIngress => parent_ingress(packet, metadata, me, tables),
+        Hook::ParentEgress => parent_egress(packet, metadata, me, tables),
+    };
+    match judged {
+        Ok(verdict) | Err(verdict) => verdict,
+    }
+}
+
+/// `Err` is a drop, so that `?` leaves at the first rule broken.
+type Judged = Result<Verdict, Verdict>;
+
+#[inline(always)]
+const fn refuse(slot: Slot, reason: DropReason) -> Judged {
+    Err(Verdict::Drop { slot, reason })
+}
+
+/// Anti-spoofing: a frame leaves an endpoint only as its own.
+#[inline(always)]
+fn slave_egress<P: Packet + ?Sized>(packet: &P, metadata: &Metadata, me: &Identity) -> Judged {
+    match own(packet, metadata, me) {
+        Ok(()) => Ok(Verdict::Seal),
+        Err(reason) => refuse(me.slot, reason),
+    }
+}
+
+#[inline(always)]
+fn own<P: Packet + ?Sized>(packet: &P, metadata: &Metadata, me: &Identity) -> Result<(), DropReason> {
+    let ethernet = Ethernet::parse(packet)?;
+    if ethernet.source != me.mac {
+        return Err(DropReason::SourceMac);
+    }
+    if metadata.vlan.is_some() || packet::VLAN.contains(&ethernet.ethertype) {
+        return Err(DropReason::VlanTag);
+    }
+    if metadata.protocol != ethernet.ethertype {
+        return Err(DropReason::ProtocolMismatch);
+    }
+    match ethernet.ethertype {
+        packet::ARP => own_arp(&Arp::parse(packet)?, me),
+        packet::IPV4 => {
+            let ip = Ipv4::parse(packet)?;
+            if ip.source == me.ipv4 && me.ipv4 != [0; 4] { Ok(()) } else { Err(DropReason::SourceIpv4) }
+        }
+        packet::IPV6 => nd::check(packet, &Ipv6::parse(packet)?, me),
+        _ => Err(DropReason::EtherType),
+    }
+}
+
+/// Own requests, replies and announcements pass, and so does probing for the own address (RFC 5227).
+#[inline(always)]
+fn own_arp(arp: &Arp, me: &Identity) -> Result<(), DropReason> {
+    let from_me = arp.sender == me.ipv4;
+    let probes_for_me = arp.operation == Arp::REQUEST && arp.sender == [0; 4] && arp.target == me.ipv4;
+    let speaks = matches!(arp.operation, Arp::REQUEST | Arp::REPLY);
+    if speaks && arp.sender_mac == me.mac && me.ipv4 != [0; 4] && (from_me || probes_for_me) {
+        Ok(())
+    } else {
+        Err(DropReason::ArpSpoof)
+    }
+}
+
+/// Isolation between endpoints, and between an internal network and the wire.
+#[inline(always)]
+fn slave_ingress<P: Packet + ?Sized>(
+    packet: &P,
+    metadata: &Metadata,
+    me: &Identity,
+    tables: &impl Tables,
+) -> Judged {
+    let Some(sender) = sealed_by(metadata, tables) else {
+        return refuse(me.slot, DropReason::Unsealed);
+    };
+    let reason = if sender.flags & WIRE != 0 {
+        if me.flags & INTERNAL == 0 {
+            return Ok(Verdict::Open);
+        }
+        DropReason::Internal
+    } else if sender.network != me.network {
+        DropReason::OtherNetwork
+    } else if me.flags & PRIVATE != 0 {
+        DropReason::Private
+    } else {
+        return Ok(Verdict::Open);
+    };
+    refuse_isolated(packet, metadata.tc_index, me.slot, reason)
+}
+
+/// The host filter, and what may come in from the wire.
+#[inline(always)]
+fn parent_ingress<P: Packet + ?Sized>(
+    packet: &P,
+    metadata: &Metadata,
+    me: &Identity,
+    tables: &impl Tables,
+) -> Judged {
+    if sealed_by(metadata, tables).is_some() {
+        return refuse(metadata.tc_index, DropReason::HostFilter);
+    }
+    let Ok(ethernet) = Ethernet::parse(packet) else {
+        return Ok(Verdict::Pass);
+    };
+    // ipvlan hands a slave's frame to the host only where both its MACs are the same, whatever they are; and nobody
+    // but a slave or the host itself sends with the parent's MAC.
+    if ethernet.source == me.mac || ethernet.source == ethernet.destination {
+        return refuse(me.slot, DropReason::Unsealed);
+    }
+    // Another VLAN's frame: without a seal, it reaches no endpoint.
+    if metadata.vlan.is_some_and(|id| id != 0) {
+        return Ok(Verdict::Pass);
+    }
+    let Some((source, destination)) = holders(packet, ethernet.ethertype, me, tables) else {
+        return Ok(if ethernet.is_group() { Verdict::Seal } else { Verdict::Pass });
+    };
+    if source.is_some() {
+        return refuse(me.slot, DropReason::WireSpoof);
+    }
+    if ethernet.is_group() {
+        return Ok(Verdict::Seal);
+    }
+    let Some(receiver) = destination else {
+        return Ok(Verdict::Pass);
+    };
+    if tables.slot(receiver).flags & INTERNAL != 0 {
+        return refuse(receiver, DropReason::Internal);
+    }
+    Ok(Verdict::Seal)
+}
+
+/// What may go out to the wire.
+#[inline(always)]
+fn parent_egress<P: Packet + ?Sized>(
+    packet: &P,
+    metadata: &Metadata,
+    me: &Identity,
+    tables: &impl Tables,
+) -> Judged {
+    if let Some(sender) = sealed_by(metadata, tables) {
+        return if sender.flags & INTERNAL == 0 {
+            Ok(Verdict::Open)
+        } else {
+            refuse_isolated(packet, metadata.tc_index, metadata.tc_index, DropReason::Internal)
+        };
+    }
+    let source = Ethernet::parse(packet).ok().and_then(|it| source_holder(packet, it.ethertype, me, tables));
+    match source {
+        Some(_) => refuse(me.slot, DropReason::Unsealed),
+        None => Ok(Verdict::Pass),
+    }
+}
+
+/// The sender that the seal proves.
+#[inline(always)]
+fn sealed_by(metadata: &Metadata, tables: &impl Tables) -> Option<SlotEntry> {
+    let entry = tables.slot(metadata.tc_index);
+    (entry.seal != 0 && entry.seal == metadata.hash).then_some(entry)
+}
+
+/// An attempt counts against its sender; a flood that merely came by, as broadcasts do, counts as such where it was cut.
+#[inline(always)]
+fn refuse_isolated<P: Packet + ?Sized>(packet: &P, sender: Slot, here: Slot, reason: DropReason) -> Judged {
+    match packet.load::<1>(0) {
+        Some([first]) if first & 1 != 0 => refuse(here, DropReason::Flood),
+        _ => refuse(sender, reason),
+    }
+}
+
+/// Which endpoint here holds the frame's source address.
+#[inline(always)]
+fn source_holder<P: Packet + ?Sized>(
+    packet: &P,
+    ethertype: u16,
+    me: &Identity,
+    tables: &impl Tables,
+) -> Option<Slot> {
+    match ethertype {
+        packet::ARP => tables.ipv4(me.slot, Arp::parse(packet).ok()?.sender),
+        packet::IPV4 => tables.ipv4(me.slot, Ipv4::parse(packet).ok()?.source),
+        packet::IPV6 => tables.ipv6(me.slot, Ipv6::parse(packet).ok()?.source),
+        _ => None,
+    }
+}
+
+/// Which endpoints here hold the frame's source and destination; `None` where it has neither address.
+#[inline(always)]
+fn holders<P: Packet + ?Sized>(
+    packet: &P,
+    ethertype: u16,
+    me: &Identity,
+    tables: &impl Tables,
+) -> Option<(Option<Slot>, Option<Slot>)> {
+    Some(match ethertype {
+        packet::ARP => {
+            let arp = Arp::parse(packet).ok()?;
+            (tables.ipv4(me.slot, arp.sender), tables.ipv4(me.slot, arp.target))
+        }
+        packet::IPV4 => {
+            let ip = Ipv4::parse(packet).ok()?;
+            (tables.ipv4(me.slot, ip.source), tables.ipv4(me.slot, ip.destination))
+        }
+        packet::IPV6 => {
+            let ip = Ipv6::parse(packet).ok()?;
+            (tables.ipv6(me.slot, ip.source), tables.ipv6(me.slot, ip.destination))
+        }
+        _ => return None,
+    })
+}
