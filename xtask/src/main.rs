@@ -1,2 +1,39 @@
-//! Task runner.
-fn main() {}
+//! Set-up, build, VM, demo, tests and lints of this workspace: `cargo xtask VERB`.
+
+mod build;
+mod dirs;
+mod kernel;
+mod process;
+mod setup;
+mod vm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Set-up, build, VM, demo, tests and lints of ipvlan-ebpf
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run a command in a VM whose kernel has ipvlan
+    Vm(vm::Command),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().verb {
+        Verb::Vm(command) => command.run(),
+    };
+    match result {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
