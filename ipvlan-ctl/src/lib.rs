@@ -1,1 +1,3 @@
 //! Controller library.
+
+pub mod bpf;

@@ -1,2 +1,50 @@
-//! Programs.
-fn main() {}
+//! The programs: one entry point a hook, each parse → decide → act → count.
+#![no_std]
+#![no_main]
+
+mod action;
+mod identity;
+mod maps;
+mod packet;
+mod seal;
+
+use aya_ebpf::{bindings::__sk_buff, macros::classifier, programs::TcContext};
+use ipvlan_common::Hook;
+
+#[classifier]
+fn slave_egress(ctx: TcContext) -> i32 {
+    run(Hook::SlaveEgress, ctx.skb.skb)
+}
+
+#[classifier]
+fn slave_ingress(ctx: TcContext) -> i32 {
+    run(Hook::SlaveIngress, ctx.skb.skb)
+}
+
+#[classifier]
+fn parent_ingress(ctx: TcContext) -> i32 {
+    run(Hook::ParentIngress, ctx.skb.skb)
+}
+
+#[classifier]
+fn parent_egress(ctx: TcContext) -> i32 {
+    run(Hook::ParentEgress, ctx.skb.skb)
+}
+
+#[inline(always)]
+fn run(hook: Hook, skb: *mut __sk_buff) -> i32 {
+    let me = identity::load();
+    let frame = packet::Frame::new(skb);
+    let verdict = ipvlan_common::decide(hook, &frame, &packet::metadata(skb), &me, &maps::Maps);
+    action::act(verdict, hook, skb, &me)
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+// bpf_skb_load_bytes, bpf_set_hash and the others are open to GPL-compatible programs.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

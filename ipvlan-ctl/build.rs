@@ -1,0 +1,44 @@
+//! Builds the programs for the BPF target, so that the controller can embed them.
+
+use std::{env, process::Command};
+
+use anyhow::Context as _;
+use aya_build::{Package, Toolchain};
+
+/// Where rustup can't provide a nightly with library sources, `cargo xtask setup` links a distribution's under this name.
+const LINKED: &str = "ipvlan-bpf";
+
+fn main() -> anyhow::Result<()> {
+    println!("cargo:rerun-if-env-changed=IPVLAN_BPF_TOOLCHAIN");
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=../ipvlan-common");
+    println!("cargo:rerun-if-changed=../Cargo.lock");
+    let toolchain = env::var("IPVLAN_BPF_TOOLCHAIN").unwrap_or_else(|_| {
+        let linked = Command::new("rustup")
+            .args(["run", LINKED, "rustc", "--version"])
+            .output();
+        let name = if linked.is_ok_and(|it| it.status.success()) {
+            LINKED
+        } else {
+            "nightly"
+        };
+        name.to_owned()
+    });
+    // `-Z build-std` on a toolchain that isn't called nightly.
+    // SAFETY: nothing else runs in this process yet.
+    unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") };
+    // aya-build turns each line of the inner cargo into a warning: leave the real ones.
+    // SAFETY: as above.
+    unsafe { env::set_var("CARGO_TERM_QUIET", "true") };
+    aya_build::build_ebpf(
+        [Package {
+            name: "ipvlan-ebpf",
+            root_dir: "../ipvlan-ebpf",
+            ..Package::default()
+        }],
+        Toolchain::Custom(&toolchain),
+    )
+    .with_context(|| {
+        format!("building the programs with toolchain `{toolchain}`; run `cargo xtask setup` first")
+    })
+}

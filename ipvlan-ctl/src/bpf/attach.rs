@@ -1,0 +1,163 @@
+//! Programs on links: TCX where the kernel has it, else classifiers of a clsact qdisc.
+
+use std::path::Path;
+
+use aya::{
+    pin::PinError,
+    programs::{
+        LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+        links::{FdLink, LinkError, PinnedLink},
+        tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
+    },
+    util::KernelVersion,
+};
+use ipvlan_common::{Identity, Slot, schema};
+
+use super::{
+    BpfError, object,
+    pins::{self, Pins},
+    qdisc,
+};
+
+/// A program and the side of the link it watches.
+pub(super) type Place = (&'static str, TcAttachType);
+
+/// A slave's programs. Ingress first: until its egress is in place too, the slave can't seal, so nothing of it arrives.
+pub(super) const SLAVE: [Place; 2] = [
+    (schema::SLAVE_INGRESS, TcAttachType::Ingress),
+    (schema::SLAVE_EGRESS, TcAttachType::Egress),
+];
+/// A parent's programs.
+pub(super) const PARENT: [Place; 2] = [
+    (schema::PARENT_INGRESS, TcAttachType::Ingress),
+    (schema::PARENT_EGRESS, TcAttachType::Egress),
+];
+
+/// First among the classifiers of a clsact qdisc, as `LinkOrder::first` is among TCX programs.
+const PRIORITY: u16 = 1;
+const HANDLE: TcHandle = TcHandle::new(0, 1);
+
+/// TCX and its links came with Linux 6.6 (e420bed02507).
+#[must_use]
+pub fn has_tcx() -> bool {
+    KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0))
+}
+
+/// Loads the programs for `identity` and puts each in its place; returns whether a clsact qdisc had to be made.
+pub(super) fn attach(
+    pins: &Pins,
+    identity: &Identity,
+    ifname: &str,
+    places: &[Place],
+) -> Result<bool, BpfError> {
+    let made_qdisc = !has_tcx() && qdisc::ensure_clsact(ifname)?;
+    let mut object = object::load(pins, identity)?;
+    for (name, side) in places {
+        let program = object::program(&mut object, name)?;
+        let attached = if has_tcx() {
+            tcx(program, ifname, *side, &pins.link(identity.slot, name))
+        } else {
+            classifier(program, ifname, *side).map_err(Failure::from)
+        };
+        attached.map_err(refused(name, "attach", ifname))?;
+    }
+    Ok(made_qdisc)
+}
+
+/// Takes the programs off. A slave's classifiers go with the slave, so only a parent's `ifname` is given.
+pub(super) fn detach(
+    pins: &Pins,
+    slot: Slot,
+    ifname: Option<&str>,
+    places: &[Place],
+) -> Result<(), BpfError> {
+    for (name, side) in places {
+        pins::unpin(&pins.link(slot, name))?;
+        if let (false, Some(ifname)) = (has_tcx(), ifname) {
+            remove_classifier(ifname, *side).map_err(refused(name, "detach", ifname))?;
+        }
+    }
+    Ok(())
+}
+
+/// What fails while a program is put in its place; `?` converts into it.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error(transparent)]
+    Pin(#[from] BpfError),
+    #[error("pinning the link: {0}")]
+    PinLink(#[from] PinError),
+}
+
+fn refused<E: std::error::Error + Send + Sync + 'static>(
+    program: &'static str,
+    action: &'static str,
+    ifname: &str,
+) -> impl FnOnce(E) -> BpfError {
+    let ifname = Some(ifname.to_owned());
+    move |source| BpfError::Program {
+        program,
+        action,
+        ifname,
+        source: Box::new(source),
+    }
+}
+
+/// A link that is pinned already is updated in place, so that no frame passes between the old program and the new one.
+fn tcx(program: &mut SchedClassifier, ifname: &str, side: TcAttachType, pin: &Path) -> Result<(), Failure> {
+    if pin.exists() {
+        let link = SchedClassifierLink::try_from(FdLink::from(PinnedLink::from_pin(pin)?))?;
+        match program.attach_to_link(link) {
+            Ok(_) => return Ok(()),
+            // The device that the link was on has gone: attach anew.
+            Err(ProgramError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(nix::libc::ENOLINK) =>
+            {
+                pins::unpin(pin)?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let id = program.attach_with_options(ifname, side, TcAttachOptions::TcxOrder(LinkOrder::first()))?;
+    FdLink::try_from(program.take_link(id)?)?.pin(pin)?;
+    Ok(())
+}
+
+fn classifier(program: &mut SchedClassifier, ifname: &str, side: TcAttachType) -> Result<(), ProgramError> {
+    remove_classifier(ifname, side)?;
+    let options = NlOptions {
+        priority: PRIORITY,
+        handle: HANDLE,
+        classid: None,
+    };
+    let id = program.attach_with_options(ifname, side, TcAttachOptions::Netlink(options))?;
+    // Dropping the link would take the program off again.
+    std::mem::forget(program.take_link(id)?);
+    Ok(())
+}
+
+fn remove_classifier(ifname: &str, side: TcAttachType) -> Result<(), ProgramError> {
+    use aya::programs::Link as _;
+    let detached = SchedClassifierLink::attached(ifname, side, PRIORITY, HANDLE, None)
+        .map_err(|error| ProgramError::from(TcError::from(error)))
+        .and_then(|link| link.detach());
+    match detached {
+        Err(error) if is_absent(&error) => Ok(()),
+        other => other,
+    }
+}
+
+/// The link, its clsact qdisc or the classifier isn't there.
+fn is_absent(error: &ProgramError) -> bool {
+    let code = match error {
+        ProgramError::TcError(TcError::NetlinkError(error)) => error.raw_os_error(),
+        ProgramError::TcError(TcError::IoError(error)) => error.raw_os_error(),
+        _ => None,
+    };
+    // A missing clsact qdisc is EINVAL, a missing classifier ENOENT, a missing link ENODEV.
+    code.is_some_and(|code| [nix::libc::EINVAL, nix::libc::ENOENT, nix::libc::ENODEV].contains(&code))
+}

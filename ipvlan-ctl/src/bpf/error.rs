@@ -1,0 +1,61 @@
+//! What can go wrong between us and the kernel's BPF.
+
+use std::{io, path::PathBuf};
+
+use aya::{EbpfError, maps::MapError};
+
+/// An error of the data path's set-up. Each names what was being done.
+#[derive(Debug, thiserror::Error)]
+pub enum BpfError {
+    /// The pin directory isn't on a BPF file system.
+    #[error("`{}` is not on a BPF file system; mount one: mount -t bpf bpf /sys/fs/bpf", .0.display())]
+    NotBpfFs(PathBuf),
+    /// A pin couldn't be made, read or removed.
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    Pin {
+        /// What was being done.
+        action: &'static str,
+        /// To which pin.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A pinned map isn't what its name says.
+    #[error("pinned map `{}` has another layout than this version's; remove it while no network exists", .0.display())]
+    Layout(PathBuf),
+    /// The object or a map was refused.
+    #[error("cannot load the programs' maps: {0}")]
+    Load(#[from] EbpfError),
+    /// A map operation was refused.
+    #[error("map {map}: cannot {action}: {source}")]
+    Map {
+        /// The map's name.
+        map: &'static str,
+        /// What was being done.
+        action: &'static str,
+        /// Why it failed.
+        source: MapError,
+    },
+    /// A program was refused by the verifier, or its place by the kernel.
+    #[error("program {program}: cannot {action}{}: {source}", ifname.as_ref().map_or(String::new(), |it| format!(" on `{it}`")))]
+    Program {
+        /// The program's name.
+        program: &'static str,
+        /// What was being done.
+        action: &'static str,
+        /// The link it was meant for.
+        ifname: Option<String>,
+        /// Why it failed.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The clsact qdisc couldn't be made or removed.
+    #[error("clsact qdisc on `{ifname}`: cannot {action}: {source}")]
+    Qdisc {
+        /// What was being done.
+        action: &'static str,
+        /// The link.
+        ifname: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,253 @@
+//! The data path as the controller sees it: shared maps, and programs on slaves and parents. Only this module names a map.
+//!
+//! Everything that must outlive the controller is pinned: maps under `maps/`, TCX links under `links/`, both below a
+//! directory that carries the ABI version, so that programs never meet maps of another layout.
+
+mod attach;
+mod error;
+mod object;
+mod pins;
+mod qdisc;
+mod tables;
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    path::Path,
+};
+
+pub use attach::has_tcx;
+pub use error::BpfError;
+use ipvlan_common::{
+    DropReason, Identity, Slot, SlotEntry, schema,
+    types::{INTERNAL, PRIVATE, WIRE},
+};
+#[doc(hidden)]
+pub use object::{PRIME, PROGRAMS};
+use pins::Pins;
+use tables::Tables;
+
+/// Whom a parent's programs work for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParentIdentity {
+    /// The parent's own slot.
+    pub slot: Slot,
+    /// Its random word, not 0.
+    pub seal: u32,
+    /// Its MAC.
+    pub mac: [u8; 6],
+}
+
+/// Whom a slave's programs work for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointIdentity {
+    /// The endpoint's slot.
+    pub slot: Slot,
+    /// Its random word, not 0.
+    pub seal: u32,
+    /// Its network's number.
+    pub network: u32,
+    /// Whether nothing passes between it and the wire.
+    pub internal: bool,
+    /// Whether nothing passes between it and the others of its network.
+    pub private: bool,
+    /// The parent's MAC.
+    pub mac: [u8; 6],
+    /// Its IPv4 address.
+    pub ipv4: Option<Ipv4Addr>,
+    /// Its IPv6 address.
+    pub ipv6: Option<Ipv6Addr>,
+    /// Its IPv6 link-local address.
+    pub link_local: Option<Ipv6Addr>,
+}
+
+impl ParentIdentity {
+    /// What the parent's programs are compiled with.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        Identity {
+            slot: self.slot,
+            seal: self.seal,
+            flags: WIRE,
+            mac: self.mac,
+            ..Identity::default()
+        }
+    }
+
+    /// What verifying programs know of frames from the wire.
+    #[must_use]
+    pub const fn entry(&self) -> SlotEntry {
+        SlotEntry {
+            seal: self.seal,
+            network: 0,
+            flags: WIRE,
+        }
+    }
+}
+
+impl EndpointIdentity {
+    const fn flags(&self) -> u32 {
+        (if self.internal { INTERNAL } else { 0 }) | (if self.private { PRIVATE } else { 0 })
+    }
+
+    /// What the slave's programs are compiled with.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        let octets = |address: Option<Ipv6Addr>| address.map_or([0; 16], |it| it.octets());
+        Identity {
+            slot: self.slot,
+            seal: self.seal,
+            network: self.network,
+            flags: self.flags(),
+            mac: self.mac,
+            ipv4: self.ipv4.map_or([0; 4], |it| it.octets()),
+            ipv6: octets(self.ipv6),
+            link_local: octets(self.link_local),
+            ..Identity::default()
+        }
+    }
+
+    /// What verifying programs know of this sender.
+    #[must_use]
+    pub const fn entry(&self) -> SlotEntry {
+        SlotEntry {
+            seal: self.seal,
+            network: self.network,
+            flags: self.flags(),
+        }
+    }
+}
+
+/// What one slot has let through and refused, over all CPUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Frames sent.
+    pub tx_packets: u64,
+    /// Bytes sent, with link headers.
+    pub tx_bytes: u64,
+    /// Frames received.
+    pub rx_packets: u64,
+    /// Bytes received, with link headers.
+    pub rx_bytes: u64,
+    /// Frames refused, by reason; reasons without any are left out.
+    pub drops: Vec<(DropReason, u64)>,
+}
+
+/// The shared maps, and the way to put programs on links.
+pub struct Dataplane {
+    pins: Pins,
+    tables: Tables,
+}
+
+impl Dataplane {
+    /// Opens the shared maps below `pin_dir`, which must be on a BPF file system; makes and pins those that are missing.
+    ///
+    /// # Errors
+    /// Where there is no BPF file system, a pinned map has another layout, or the kernel refuses a map.
+    pub fn open(pin_dir: &Path) -> Result<Self, BpfError> {
+        let pins = Pins::create(pin_dir)?;
+        if !pins.has_maps() {
+            object::pin_maps(&pins)?;
+        }
+        Ok(Self {
+            tables: Tables::open(&pins)?,
+            pins,
+        })
+    }
+
+    /// Whether `pin_dir` holds anything of ours.
+    #[must_use]
+    pub fn exists(pin_dir: &Path) -> bool {
+        Pins::new(pin_dir).exists()
+    }
+
+    /// Removes the shared maps, and any link that is still pinned, below `pin_dir`. Nothing there is fine.
+    ///
+    /// # Errors
+    /// Where the BPF file system refuses.
+    pub fn remove_all(pin_dir: &Path) -> Result<(), BpfError> {
+        Pins::new(pin_dir).remove_all()
+    }
+
+    /// Makes `slot` known to every verifying program; its counters start at zero.
+    ///
+    /// # Errors
+    /// Where the map refuses.
+    pub fn register_slot(&mut self, slot: Slot, entry: SlotEntry) -> Result<(), BpfError> {
+        self.tables.zero_counters(slot)?;
+        self.tables.set_slot(slot, entry)
+    }
+
+    /// From here on nothing that `slot` sends arrives. Its counters go too; doing it twice is fine.
+    ///
+    /// # Errors
+    /// Where the map refuses.
+    pub fn unregister_slot(&mut self, slot: Slot) -> Result<(), BpfError> {
+        self.tables.set_slot(slot, SlotEntry::default())?;
+        self.tables.zero_counters(slot)
+    }
+
+    /// `ip` on `parent` is `slot`'s.
+    ///
+    /// # Errors
+    /// Where the map is full or refuses.
+    pub fn add_address(&mut self, parent: Slot, ip: std::net::IpAddr, slot: Slot) -> Result<(), BpfError> {
+        self.tables.add_address(parent, ip, slot)
+    }
+
+    /// `ip` on `parent` is nobody's. Doing it twice is fine.
+    ///
+    /// # Errors
+    /// Where the map refuses.
+    pub fn remove_address(&mut self, parent: Slot, ip: std::net::IpAddr) -> Result<(), BpfError> {
+        self.tables.remove_address(parent, ip)
+    }
+
+    /// Puts the parent's programs on `ifname` in the calling thread's netns, replacing ours if they are there. Returns whether
+    /// it had to make the clsact qdisc (kernels without TCX).
+    ///
+    /// # Errors
+    /// Where the kernel refuses a program or its place.
+    pub fn attach_parent(&self, id: &ParentIdentity, ifname: &str) -> Result<bool, BpfError> {
+        attach::attach(&self.pins, &id.identity(), ifname, &attach::PARENT)
+    }
+
+    /// Takes the parent's programs off. Doing it twice, or after the parent has gone, is fine.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn detach_parent(&self, slot: Slot, ifname: &str, made_qdisc: bool) -> Result<(), BpfError> {
+        attach::detach(&self.pins, slot, Some(ifname), &attach::PARENT)?;
+        if made_qdisc {
+            qdisc::remove_clsact(ifname)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Puts the endpoint's programs on its slave `ifname` in the calling thread's netns.
+    ///
+    /// # Errors
+    /// Where the kernel refuses a program or its place.
+    pub fn attach_endpoint(&self, id: &EndpointIdentity, ifname: &str) -> Result<(), BpfError> {
+        attach::attach(&self.pins, &id.identity(), ifname, &attach::SLAVE).map(drop)
+    }
+
+    /// Forgets the endpoint's links; the programs go with them, or with the slave. Doing it twice is fine.
+    ///
+    /// # Errors
+    /// Where the BPF file system refuses.
+    pub fn detach_endpoint(&self, slot: Slot) -> Result<(), BpfError> {
+        attach::detach(&self.pins, slot, None, &attach::SLAVE)
+    }
+
+    /// What `slot` has let through and refused.
+    ///
+    /// # Errors
+    /// Where a map refuses.
+    pub fn counters(&self, slot: Slot) -> Result<Counters, BpfError> {
+        self.tables.counters(slot)
+    }
+}
+
+/// Highest slot that the shared maps have room for.
+pub const MAX_SLOT: Slot = (schema::SLOTS - 1) as Slot;

@@ -1,0 +1,48 @@
+//! The compiled programs, and loading them.
+
+use aya::{Ebpf, EbpfLoader, include_bytes_aligned, programs::SchedClassifier};
+use ipvlan_common::{Identity, schema};
+
+use super::{BpfError, pins::Pins, tables};
+
+/// The programs and the maps they share.
+pub static PROGRAMS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipvlan"));
+/// The tests' program that gives a frame a seal before it tail-calls the program under test.
+pub static PRIME: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/prime"));
+
+/// Creates and pins the maps that are missing.
+pub(super) fn pin_maps(pins: &Pins) -> Result<(), BpfError> {
+    EbpfLoader::new()
+        .default_map_pin_directory(pins.maps())
+        .load(PROGRAMS)?;
+    Ok(())
+}
+
+/// The object with an identity compiled in, on the shared maps.
+pub(super) fn load(pins: &Pins, identity: &Identity) -> Result<Ebpf, BpfError> {
+    // The loader takes a pinned map as it is, whatever its sizes.
+    tables::check_layout(pins)?;
+    Ok(EbpfLoader::new()
+        .override_global(schema::IDENTITY, identity, true)
+        .default_map_pin_directory(pins.maps())
+        .load(PROGRAMS)?)
+}
+
+/// Has the verifier look at one program of a loaded object.
+pub(super) fn program<'a>(
+    object: &'a mut Ebpf,
+    name: &'static str,
+) -> Result<&'a mut SchedClassifier, BpfError> {
+    let failed = |source| BpfError::Program {
+        program: name,
+        action: "load",
+        ifname: None,
+        source: Box::new(source),
+    };
+    let program = object
+        .program_mut(name)
+        .ok_or_else(|| failed(aya::programs::ProgramError::NotLoaded))?;
+    let program: &mut SchedClassifier = program.try_into().map_err(failed)?;
+    program.load().map_err(failed)?;
+    Ok(program)
+}

@@ -1,0 +1,85 @@
+//! Where our pins are: `<pin dir>/v<ABI>/maps/<NAME>` and `<pin dir>/v<ABI>/links/<slot>-<program>`.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use ipvlan_common::{Slot, schema};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+
+use super::BpfError;
+
+/// The tree of pins of one controller.
+#[derive(Clone, Debug)]
+pub(super) struct Pins {
+    top: PathBuf,
+    version: PathBuf,
+}
+
+impl Pins {
+    pub(super) fn new(pin_dir: &Path) -> Self {
+        Self {
+            top: pin_dir.to_owned(),
+            version: pin_dir.join(format!("v{}", schema::ABI_VERSION)),
+        }
+    }
+
+    /// Makes the directories.
+    pub(super) fn create(pin_dir: &Path) -> Result<Self, BpfError> {
+        let pins = Self::new(pin_dir);
+        let existing = pin_dir.ancestors().find(|it| it.exists()).unwrap_or(pin_dir);
+        if !statfs(existing).is_ok_and(|it| it.filesystem_type() == BPF_FS_MAGIC) {
+            return Err(BpfError::NotBpfFs(pin_dir.to_owned()));
+        }
+        for directory in [pins.maps(), pins.links()] {
+            fs::create_dir_all(&directory).map_err(at("create", &directory))?;
+        }
+        Ok(pins)
+    }
+
+    pub(super) fn exists(&self) -> bool {
+        self.top.exists()
+    }
+
+    pub(super) fn has_maps(&self) -> bool {
+        schema::MAPS.iter().all(|name| self.map(name).exists())
+    }
+
+    pub(super) fn maps(&self) -> PathBuf {
+        self.version.join("maps")
+    }
+
+    pub(super) fn map(&self, name: &str) -> PathBuf {
+        self.maps().join(name)
+    }
+
+    fn links(&self) -> PathBuf {
+        self.version.join("links")
+    }
+
+    pub(super) fn link(&self, slot: Slot, program: &str) -> PathBuf {
+        self.links().join(format!("{slot}-{program}"))
+    }
+
+    /// Removes every pin and directory of ours; a BPF file system knows no recursive removal of its own.
+    pub(super) fn remove_all(&self) -> Result<(), BpfError> {
+        match fs::remove_dir_all(&self.top) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at("remove", &self.top)(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Removes one pin; none there is fine.
+pub(super) fn unpin(path: &Path) -> Result<(), BpfError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BpfError {
+    let path = path.to_owned();
+    move |source| BpfError::Pin { action, path, source }
+}

@@ -1,0 +1,73 @@
+//! The clsact qdisc that classifiers hang on where the kernel has no TCX.
+
+use std::io;
+
+use aya::programs::tc::{self, TcError};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_route::{
+    RouteNetlinkMessage,
+    tc::{TcAttribute, TcHandle, TcMessage},
+};
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
+use nix::{libc, net::if_::if_nametoindex};
+
+use super::BpfError;
+
+/// Makes the qdisc; returns whether it wasn't there.
+pub(super) fn ensure_clsact(ifname: &str) -> Result<bool, BpfError> {
+    match tc::qdisc_add_clsact(ifname) {
+        Ok(()) => Ok(true),
+        Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+        Err(error) => Err(failed("add it", ifname)(io::Error::other(error))),
+    }
+}
+
+/// Removes the qdisc, and with it every classifier on it; none there, or no such link, is fine.
+pub(super) fn remove_clsact(ifname: &str) -> Result<(), BpfError> {
+    let Ok(index) = if_nametoindex(ifname) else {
+        return Ok(());
+    };
+    let mut message = TcMessage::with_index(i32::try_from(index).unwrap_or_default());
+    message.header.parent = TcHandle::CLSACT;
+    message.attributes.push(TcAttribute::Kind("clsact".into()));
+    match request(RouteNetlinkMessage::DelQueueDiscipline(message)) {
+        Err(error)
+            if !matches!(
+                error.raw_os_error(),
+                Some(libc::ENOENT | libc::EINVAL | libc::ENODEV)
+            ) =>
+        {
+            Err(failed("remove it", ifname)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One request and its acknowledgement, in the calling thread's netns and without an async runtime.
+fn request(message: RouteNetlinkMessage) -> io::Result<()> {
+    let mut packet = NetlinkMessage::from(message);
+    packet.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    packet.finalize();
+    let mut buffer = vec![0; packet.buffer_len()];
+    packet.serialize(&mut buffer);
+
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind_auto()?;
+    socket.send_to(&buffer, &SocketAddr::new(0, 0), 0)?;
+    let (reply, _) = socket.recv_from_full()?;
+    let reply = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&reply)
+        .map_err(|error| io::Error::other(error.to_string()))?;
+    match reply.payload {
+        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
+        _ => Ok(()),
+    }
+}
+
+fn failed(action: &'static str, ifname: &str) -> impl FnOnce(io::Error) -> BpfError {
+    let ifname = ifname.to_owned();
+    move |source| BpfError::Qdisc {
+        action,
+        ifname,
+        source,
+    }
+}

@@ -1,0 +1,158 @@
+//! The shared maps from the controller's side.
+
+use std::net::IpAddr;
+
+use aya::maps::{Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, PerCpuHashMap, PerCpuValues};
+use ipvlan_common::{
+    DropReason, Slot, SlotEntry,
+    schema::{ADDRESSES, DROP_COUNTERS, DROP_MAP, IPV4_MAP, IPV6_MAP, SLOT_MAP, SLOTS, TRAFFIC_MAP},
+    types::{DropKey, Ipv4Key, Ipv6Key, Traffic},
+};
+
+use super::{BpfError, Counters, pins::Pins};
+
+pub(super) struct Tables {
+    slots: Array<MapData, SlotEntry>,
+    ipv4: HashMap<MapData, Ipv4Key, Slot>,
+    ipv6: HashMap<MapData, Ipv6Key, Slot>,
+    traffic: PerCpuArray<MapData, Traffic>,
+    drops: PerCpuHashMap<MapData, DropKey, u64>,
+}
+
+/// Compares each pinned map's sizes with this version's.
+pub(super) fn check_layout(pins: &Pins) -> Result<(), BpfError> {
+    let expected = [
+        (SLOT_MAP, size_of::<u32>(), size_of::<SlotEntry>(), SLOTS),
+        (IPV4_MAP, size_of::<Ipv4Key>(), size_of::<Slot>(), ADDRESSES),
+        (IPV6_MAP, size_of::<Ipv6Key>(), size_of::<Slot>(), ADDRESSES),
+        (TRAFFIC_MAP, size_of::<u32>(), size_of::<Traffic>(), SLOTS),
+        (DROP_MAP, size_of::<DropKey>(), size_of::<u64>(), DROP_COUNTERS),
+    ];
+    for (name, key, value, entries) in expected {
+        let path = pins.map(name);
+        let info = MapInfo::from_pin(&path).map_err(map(name, "open its pin"))?;
+        if (
+            info.key_size() as usize,
+            info.value_size() as usize,
+            info.max_entries(),
+        ) != (key, value, entries)
+        {
+            return Err(BpfError::Layout(path));
+        }
+    }
+    Ok(())
+}
+
+impl Tables {
+    pub(super) fn open(pins: &Pins) -> Result<Self, BpfError> {
+        check_layout(pins)?;
+        Ok(Self {
+            slots: open(pins, SLOT_MAP)?,
+            ipv4: open(pins, IPV4_MAP)?,
+            ipv6: open(pins, IPV6_MAP)?,
+            traffic: open(pins, TRAFFIC_MAP)?,
+            drops: open(pins, DROP_MAP)?,
+        })
+    }
+
+    pub(super) fn set_slot(&mut self, slot: Slot, entry: SlotEntry) -> Result<(), BpfError> {
+        self.slots
+            .set(u32::from(slot), entry, 0)
+            .map_err(map(SLOT_MAP, "write"))
+    }
+
+    pub(super) fn add_address(&mut self, parent: Slot, ip: IpAddr, slot: Slot) -> Result<(), BpfError> {
+        match ip {
+            IpAddr::V4(ip) => self
+                .ipv4
+                .insert(Ipv4Key::new(parent, ip.octets()), slot, 0)
+                .map_err(map(IPV4_MAP, "add an address")),
+            IpAddr::V6(ip) => self
+                .ipv6
+                .insert(Ipv6Key::new(parent, ip.octets()), slot, 0)
+                .map_err(map(IPV6_MAP, "add an address")),
+        }
+    }
+
+    pub(super) fn remove_address(&mut self, parent: Slot, ip: IpAddr) -> Result<(), BpfError> {
+        match ip {
+            IpAddr::V4(ip) => absent_is_fine(self.ipv4.remove(&Ipv4Key::new(parent, ip.octets())))
+                .map_err(map(IPV4_MAP, "remove an address")),
+            IpAddr::V6(ip) => absent_is_fine(self.ipv6.remove(&Ipv6Key::new(parent, ip.octets())))
+                .map_err(map(IPV6_MAP, "remove an address")),
+        }
+    }
+
+    pub(super) fn zero_counters(&mut self, slot: Slot) -> Result<(), BpfError> {
+        let cpus = aya::util::nr_cpus().map_err(|(path, error)| BpfError::Pin {
+            action: "read",
+            path: path.into(),
+            source: error,
+        })?;
+        let zero =
+            PerCpuValues::try_from(vec![Traffic::default(); cpus]).map_err(|source| BpfError::Pin {
+                action: "size counters for",
+                path: TRAFFIC_MAP.into(),
+                source,
+            })?;
+        self.traffic
+            .set(u32::from(slot), zero, 0)
+            .map_err(map(TRAFFIC_MAP, "zero counters"))?;
+        for reason in DropReason::ALL {
+            absent_is_fine(self.drops.remove(&key(slot, *reason)))
+                .map_err(map(DROP_MAP, "remove a counter"))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn counters(&self, slot: Slot) -> Result<Counters, BpfError> {
+        let mut counters = Counters::default();
+        let traffic = self
+            .traffic
+            .get(&u32::from(slot), 0)
+            .map_err(map(TRAFFIC_MAP, "read"))?;
+        for cpu in traffic.iter() {
+            counters.tx_packets += cpu.tx_packets;
+            counters.tx_bytes += cpu.tx_bytes;
+            counters.rx_packets += cpu.rx_packets;
+            counters.rx_bytes += cpu.rx_bytes;
+        }
+        for reason in DropReason::ALL {
+            match self.drops.get(&key(slot, *reason), 0) {
+                Ok(values) => counters.drops.push((*reason, values.iter().sum())),
+                Err(MapError::KeyNotFound) => {}
+                Err(error) => return Err(map(DROP_MAP, "read")(error)),
+            }
+        }
+        Ok(counters)
+    }
+}
+
+fn key(slot: Slot, reason: DropReason) -> DropKey {
+    DropKey {
+        slot,
+        reason: reason as u16,
+    }
+}
+
+fn open<T>(pins: &Pins, name: &'static str) -> Result<T, BpfError>
+where
+    T: TryFrom<Map, Error = MapError>,
+{
+    let data = MapData::from_pin(pins.map(name)).map_err(map(name, "open its pin"))?;
+    Map::from_map_data(data)
+        .and_then(T::try_from)
+        .map_err(map(name, "use its pin"))
+}
+
+fn map(map: &'static str, action: &'static str) -> impl FnOnce(MapError) -> BpfError {
+    move |source| BpfError::Map { map, action, source }
+}
+
+fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,73 @@
+//! What a verdict means to the kernel, and the counting of it. Nothing else names `TC_ACT_*`.
+
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC};
+use ipvlan_common::{
+    DropReason, Hook, Identity, Slot, Verdict,
+    types::{DropKey, Traffic},
+};
+
+use crate::{
+    maps::{DROPS, TRAFFIC},
+    packet::field,
+    seal,
+};
+
+/// As TCX it reads "next", as a classifier "no opinion": other programs on the device still run.
+const GO_ON: i32 = TC_ACT_UNSPEC;
+
+/// Carries a verdict out and counts it.
+#[inline(always)]
+pub(crate) fn act(verdict: Verdict, hook: Hook, skb: *mut __sk_buff, me: &Identity) -> i32 {
+    match verdict {
+        Verdict::Pass => GO_ON,
+        Verdict::Seal => {
+            count_traffic(hook, skb, me.slot);
+            seal::set(skb, me);
+            GO_ON
+        }
+        Verdict::Open => {
+            count_traffic(hook, skb, me.slot);
+            seal::clear(skb);
+            GO_ON
+        }
+        Verdict::Drop { slot, reason } => {
+            count_drop(slot, reason);
+            TC_ACT_SHOT
+        }
+    }
+}
+
+#[inline(always)]
+fn count_traffic(hook: Hook, skb: *const __sk_buff, slot: Slot) {
+    let Some(traffic) = TRAFFIC.get_ptr_mut(u32::from(slot)) else {
+        return;
+    };
+    // SAFETY: the element is this CPU's own, and classifiers don't interrupt each other within one direction.
+    let Traffic {
+        tx_packets,
+        tx_bytes,
+        rx_packets,
+        rx_bytes,
+    } = unsafe { &mut *traffic };
+    let (packets, bytes) = match hook {
+        Hook::SlaveEgress | Hook::ParentEgress => (tx_packets, tx_bytes),
+        Hook::SlaveIngress | Hook::ParentIngress => (rx_packets, rx_bytes),
+    };
+    *packets += 1;
+    *bytes += u64::from(field!(skb, len));
+}
+
+#[inline(always)]
+fn count_drop(slot: Slot, reason: DropReason) {
+    let key = DropKey {
+        slot,
+        reason: reason as u16,
+    };
+    if let Some(count) = DROPS.get_ptr_mut(key) {
+        // SAFETY: the element is this CPU's own.
+        unsafe { *count += 1 };
+    } else {
+        // A full map loses the count, not the drop.
+        let _uncounted = DROPS.insert(key, 1, 0);
+    }
+}

@@ -1,0 +1,37 @@
+//! Whom this copy of the programs works for. The controller writes it into `.rodata` before the load; the verifier then
+//! knows the values and drops the branches that they rule out.
+
+use core::ptr;
+
+use ipvlan_common::Identity;
+
+const WORDS: usize = size_of::<Identity>() / size_of::<u64>();
+
+/// All zero owns no address and no seal, so a copy that was never given an identity lets nothing through.
+#[unsafe(no_mangle)]
+static IDENTITY: Identity = Identity {
+    seal: 0,
+    network: 0,
+    flags: 0,
+    slot: 0,
+    pad_slot: [0; 2],
+    mac: [0; 6],
+    pad_mac: [0; 2],
+    ipv4: [0; 4],
+    pad_ipv4: [0; 4],
+    ipv6: [0; 16],
+    link_local: [0; 16],
+};
+
+/// Volatile, since the compiler would otherwise fold the zeros above; by words, since that is what the verifier folds.
+#[inline(always)]
+pub(crate) fn load() -> Identity {
+    let first = (&raw const IDENTITY).cast::<u64>();
+    let words: [u64; WORDS] = core::array::from_fn(|index| {
+        // SAFETY: `index` is inside the static.
+        let word = unsafe { first.add(index) };
+        // SAFETY: aligned by the type's `align(8)`, initialised, never written while a program runs.
+        unsafe { ptr::read_volatile(word) }
+    });
+    bytemuck::cast(words)
+}

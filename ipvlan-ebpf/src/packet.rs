@@ -1,0 +1,76 @@
+//! A frame and its metadata, read from the context.
+
+use core::{mem::MaybeUninit, ptr};
+
+use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
+use ipvlan_common::packet::{Metadata, Packet};
+
+const VLAN_ID: u32 = 0x0fff;
+
+/// Reads a context field. Volatile: LLVM would merge neighbouring fields into a load that the verifier refuses.
+macro_rules! field {
+    ($skb:expr, $field:ident) => {{
+        // SAFETY: the kernel hands every classifier a valid context.
+        let field = unsafe { &raw const (*$skb).$field };
+        // SAFETY: as above; the verifier rewrites the load into one from the socket buffer.
+        unsafe { core::ptr::read_volatile(field) }
+    }};
+}
+pub(crate) use field;
+
+/// What the kernel keeps beside the frame.
+#[inline(always)]
+pub(crate) fn metadata(skb: *const __sk_buff) -> Metadata {
+    Metadata {
+        protocol: u16::from_be(field!(skb, protocol) as u16),
+        vlan: (field!(skb, vlan_present) != 0).then(|| (field!(skb, vlan_tci) & VLAN_ID) as u16),
+        hash: field!(skb, hash),
+        tc_index: field!(skb, tc_index) as u16,
+    }
+}
+
+/// The frame behind a context.
+pub(crate) struct Frame {
+    skb: *mut __sk_buff,
+}
+
+impl Frame {
+    #[inline(always)]
+    pub(crate) const fn new(skb: *mut __sk_buff) -> Self {
+        Self { skb }
+    }
+}
+
+impl Packet for Frame {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        field!(self.skb, len) as usize
+    }
+
+    /// Straight from the linear part; by the helper where the bytes lie in a fragment.
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let start = field!(self.skb, data) as usize + offset;
+        if start + N > field!(self.skb, data_end) as usize {
+            return self.load_at(offset);
+        }
+        // SAFETY: `start..start + N` is inside the linear part, and a byte array has no alignment.
+        Some(unsafe { ptr::read(start as *const [u8; N]) })
+    }
+
+    #[inline(always)]
+    fn load_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let mut bytes = MaybeUninit::<[u8; N]>::uninit();
+        // SAFETY: the helper writes N bytes or fails.
+        let result = unsafe {
+            bpf_skb_load_bytes(
+                self.skb.cast(),
+                offset as u32,
+                bytes.as_mut_ptr().cast(),
+                N as u32,
+            )
+        };
+        // SAFETY: the helper has written all of it.
+        (result == 0).then(|| unsafe { bytes.assume_init() })
+    }
+}
