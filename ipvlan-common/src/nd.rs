@@ -48,7 +48,11 @@ pub(crate) fn check<P: Packet + ?Sized>(packet: &P, ip: &Ipv6, me: &Identity) ->
         return Err(DropReason::SourceIpv6);
     }
     let Some(message) = find(packet, ip)? else {
-        return if from_me { Ok(()) } else { Err(DropReason::SourceIpv6) };
+        return if from_me {
+            Ok(())
+        } else {
+            Err(DropReason::SourceIpv6)
+        };
     };
     match message.kind {
         ROUTER_ADVERTISEMENT | REDIRECT => Err(DropReason::RouterMessage),
@@ -85,13 +89,16 @@ fn find<P: Packet + ?Sized>(packet: &P, ip: &Ipv6) -> Result<Option<Message>, Dr
         match next {
             ICMPV6 => {
                 let [kind] = packet.load_at(offset).ok_or(DropReason::Malformed)?;
-                return Ok(Some(Message { kind, offset, fragmented }));
+                return Ok(Some(Message {
+                    kind,
+                    offset,
+                    fragmented,
+                }));
             }
             HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING | AUTHENTICATION | FRAGMENT => {}
             _ => return Ok(None),
         }
-        let [following, length, high, low]: [u8; 4] =
-            packet.load_at(offset).ok_or(DropReason::Malformed)?;
+        let [following, length, high, low]: [u8; 4] = packet.load_at(offset).ok_or(DropReason::Malformed)?;
         offset += match next {
             FRAGMENT => {
                 fragmented = true;
@@ -132,5 +139,9 @@ fn link_addresses<P: Packet + ?Sized>(
         }
         offset += usize::from(length) * 8;
     }
-    if offset >= ip.end { Ok(()) } else { Err(DropReason::HeaderChain) }
+    if offset >= ip.end {
+        Ok(())
+    } else {
+        Err(DropReason::HeaderChain)
+    }
 }

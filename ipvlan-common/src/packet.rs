@@ -152,11 +152,18 @@ impl Ipv4 {
         let total_len = usize::from(u16::from_be_bytes(part(&bytes, 2)));
         let available = packet.len() - ETHERNET_LEN;
         // A total length of 0 stands for more than 65,535 bytes since Linux 6.3 (BIG TCP for IPv4, b1a78b9b9886).
-        let total_len = if total_len == 0 && available > 0xffff { available } else { total_len };
+        let total_len = if total_len == 0 && available > 0xffff {
+            available
+        } else {
+            total_len
+        };
         if bytes[0] >> 4 != 4 || header_len < IPV4_LEN || total_len < header_len || total_len > available {
             return Err(DropReason::Malformed);
         }
-        Ok(Self { source: part(&bytes, 12), destination: part(&bytes, 16) })
+        Ok(Self {
+            source: part(&bytes, 12),
+            destination: part(&bytes, 16),
+        })
     }
 }
 
@@ -191,7 +198,12 @@ impl Ipv6 {
         }
         // A length of 0 with more behind it is a jumbogram's: the local stack's BIG TCP makes them since Linux 5.19.
         let end = Self::START + if payload_len == 0 { available } else { payload_len };
-        Ok(Self { source: part(&bytes, 8), destination: part(&bytes, 24), next_header: bytes[6], end })
+        Ok(Self {
+            source: part(&bytes, 8),
+            destination: part(&bytes, 24),
+            next_header: bytes[6],
+            end,
+        })
     }
 }
 

@@ -73,7 +73,11 @@ impl Ipv4Key {
     #[must_use]
     #[inline(always)]
     pub const fn new(parent: Slot, address: [u8; 4]) -> Self {
-        Self { address, parent, pad: [0; 2] }
+        Self {
+            address,
+            parent,
+            pad: [0; 2],
+        }
     }
 }
 
@@ -94,7 +98,11 @@ impl Ipv6Key {
     #[must_use]
     #[inline(always)]
     pub const fn new(parent: Slot, address: [u8; 16]) -> Self {
-        Self { address, parent, pad: [0; 2] }
+        Self {
+            address,
+            parent,
+            pad: [0; 2],
+        }
     }
 }
 

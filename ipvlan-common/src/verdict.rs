@@ -91,7 +91,11 @@ fn own<P: Packet + ?Sized>(packet: &P, metadata: &Metadata, me: &Identity) -> Re
         packet::ARP => own_arp(&Arp::parse(packet)?, me),
         packet::IPV4 => {
             let ip = Ipv4::parse(packet)?;
-            if ip.source == me.ipv4 && me.ipv4 != [0; 4] { Ok(()) } else { Err(DropReason::SourceIpv4) }
+            if ip.source == me.ipv4 && me.ipv4 != [0; 4] {
+                Ok(())
+            } else {
+                Err(DropReason::SourceIpv4)
+            }
         }
         packet::IPV6 => nd::check(packet, &Ipv6::parse(packet)?, me),
         _ => Err(DropReason::EtherType),
@@ -161,7 +165,11 @@ fn parent_ingress<P: Packet + ?Sized>(
         return Ok(Verdict::Pass);
     }
     let Some((source, destination)) = holders(packet, ethernet.ethertype, me, tables) else {
-        return Ok(if ethernet.is_group() { Verdict::Seal } else { Verdict::Pass });
+        return Ok(if ethernet.is_group() {
+            Verdict::Seal
+        } else {
+            Verdict::Pass
+        });
     };
     if source.is_some() {
         return refuse(me.slot, DropReason::WireSpoof);
@@ -193,7 +201,9 @@ fn parent_egress<P: Packet + ?Sized>(
             refuse_isolated(packet, metadata.tc_index, metadata.tc_index, DropReason::Internal)
         };
     }
-    let source = Ethernet::parse(packet).ok().and_then(|it| source_holder(packet, it.ethertype, me, tables));
+    let source = Ethernet::parse(packet)
+        .ok()
+        .and_then(|it| source_holder(packet, it.ethertype, me, tables));
     match source {
         Some(_) => refuse(me.slot, DropReason::Unsealed),
         None => Ok(Verdict::Pass),
@@ -247,11 +257,17 @@ fn holders<P: Packet + ?Sized>(
         }
         packet::IPV4 => {
             let ip = Ipv4::parse(packet).ok()?;
-            (tables.ipv4(me.slot, ip.source), tables.ipv4(me.slot, ip.destination))
+            (
+                tables.ipv4(me.slot, ip.source),
+                tables.ipv4(me.slot, ip.destination),
+            )
         }
         packet::IPV6 => {
             let ip = Ipv6::parse(packet).ok()?;
-            (tables.ipv6(me.slot, ip.source), tables.ipv6(me.slot, ip.destination))
+            (
+                tables.ipv6(me.slot, ip.source),
+                tables.ipv6(me.slot, ip.destination),
+            )
         }
         _ => return None,
     })
