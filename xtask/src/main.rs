@@ -21,12 +21,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Provide what the other verbs need
+    Setup(setup::Command),
     /// Run a command in a VM whose kernel has ipvlan
     Vm(vm::Command),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
+        Verb::Setup(command) => command.run(),
         Verb::Vm(command) => command.run(),
     };
     match result {

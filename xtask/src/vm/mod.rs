@@ -17,10 +17,12 @@ use clap::Args;
 use ipvlan_vm_init::{Job, OUT_TAG, ROOT_TAG};
 
 use crate::kernel::{Kernel, Version};
+use crate::setup::{self, Step};
 use crate::{build, dirs};
 use share::Share;
 
-pub(crate) use accel::Accelerator;
+use accel::Accelerator;
+pub(crate) use share::file_server;
 
 /// Environment variables that reach the guest: by prefix, and by name.
 const PASSED_PREFIXES: [&str; 2] = ["IPVLAN_", "RUST_"];
@@ -65,7 +67,7 @@ pub(crate) struct Outcome {
 impl Command {
     /// Runs the command and returns its exit status.
     pub(crate) fn run(self) -> Result<u8> {
-        crate::setup::ensure()?;
+        setup::ensure(Step::vm(self.vm.kernel))?;
         let cwd = std::env::current_dir().context("the current folder is gone")?;
         Ok(self.vm.run(self.argv, &cwd, &BTreeMap::new())?.status)
     }

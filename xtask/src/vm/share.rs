@@ -22,8 +22,10 @@ const START: Duration = Duration::from_secs(10);
 
 /// The two daemons take different options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flavour {
+pub(crate) enum Flavour {
+    /// Options in long form.
     Rust,
+    /// Options behind `-o`.
     C,
 }
 
@@ -41,12 +43,9 @@ pub(super) struct Server {
     child: Child,
 }
 
-/// The daemon's path, if it is installed.
-pub(crate) fn daemon() -> Option<&'static Path> {
-    DAEMONS
-        .iter()
-        .map(|(path, _)| Path::new(*path))
-        .find(|path| path.is_file())
+/// The daemon's path and kind, if it is installed.
+pub(crate) fn file_server() -> Option<(&'static str, Flavour)> {
+    DAEMONS.into_iter().find(|(path, _)| Path::new(path).is_file())
 }
 
 impl<'a> Share<'a> {
@@ -70,10 +69,7 @@ impl<'a> Share<'a> {
 
     /// Starts the daemon, with its socket and log in `dir`.
     pub(super) fn serve(&self, dir: &Path) -> Result<Server> {
-        let (program, flavour) = DAEMONS
-            .into_iter()
-            .find(|(path, _)| Path::new(path).is_file())
-            .context("virtiofsd is not installed")?;
+        let (program, flavour) = file_server().context("virtiofsd is not installed")?;
         let socket = dir.join(self.tag);
         let log = dir.join(format!("{}.log", self.tag));
         let log_file = File::create(&log)?;
