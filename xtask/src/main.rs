@@ -4,7 +4,9 @@ mod build;
 mod dirs;
 mod kernel;
 mod process;
+mod run;
 mod setup;
+mod test;
 mod vm;
 
 use std::process::ExitCode;
@@ -21,6 +23,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Run the demo, or ipvlan-ctl, on a kernel that has ipvlan
+    Run(run::Command),
+    /// Run the test suites
+    Test(test::Command),
     /// Provide what the other verbs need
     Setup(setup::Command),
     /// Run a command in a VM whose kernel has ipvlan
@@ -29,6 +35,8 @@ enum Verb {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
+        Verb::Run(command) => command.run(),
+        Verb::Test(command) => command.run(),
         Verb::Setup(command) => command.run(),
         Verb::Vm(command) => command.run(),
     };

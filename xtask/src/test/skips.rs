@@ -1,0 +1,49 @@
+//! The skips that are all right: each test below runs in another suite of the same run.
+
+use super::suite::Suite;
+
+struct Skip {
+    suites: &'static [Suite],
+    /// Start of the test's name; empty for every test.
+    test: &'static str,
+    /// Start of the reason that the test gives.
+    reason: &'static str,
+}
+
+const EXPECTED: &[Skip] = &[
+    // The host's kernel may have no ipvlan: the VM suites run these on kernels that do.
+    Skip {
+        suites: &[Suite::Programs, Suite::Cli],
+        test: "",
+        reason: "`modprobe ipvlan` fails",
+    },
+    // Or it may have ipvlan, or be older or newer than TCX: one of the two VM kernels is on the other side.
+    Skip {
+        suites: &[Suite::Programs, Suite::Cli],
+        test: "",
+        reason: "TCX needs Linux 6.6",
+    },
+    Skip {
+        suites: &[Suite::Programs, Suite::Cli, Suite::Traffic6_12],
+        test: "",
+        reason: "the kernel has TCX, no clsact filters are used",
+    },
+    Skip {
+        suites: &[Suite::Traffic6_1],
+        test: "",
+        reason: "TCX needs Linux 6.6",
+    },
+    // What a kernel without ipvlan is told.
+    Skip {
+        suites: &[Suite::Cli, Suite::Traffic6_12, Suite::Traffic6_1],
+        test: "",
+        reason: "the kernel has ipvlan",
+    },
+];
+
+/// Whether the table has this skip.
+pub(super) fn is_expected(suite: Suite, test: &str, reason: &str) -> bool {
+    EXPECTED.iter().any(|skip| {
+        skip.suites.contains(&suite) && test.starts_with(skip.test) && reason.starts_with(skip.reason)
+    })
+}
