@@ -124,7 +124,7 @@ pub struct Traffic {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 pub struct DropKey {
-    /// Who is charged: the sender where the seal names one, else the slot whose program dropped.
+    /// Who is charged: the endpoint that the seal names as the sender, else the endpoint or the parent at which it was cut.
     pub slot: Slot,
     /// A [`crate::DropReason`] as its number.
     pub reason: u16,

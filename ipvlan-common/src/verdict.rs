@@ -126,12 +126,14 @@ fn slave_ingress<P: Packet + ?Sized>(
     let Some(sender) = sealed_by(metadata, tables) else {
         return refuse(me.slot, DropReason::Unsealed);
     };
-    let reason = if sender.flags & WIRE != 0 {
-        if me.flags & INTERNAL == 0 {
-            return Ok(Verdict::Open);
-        }
-        DropReason::Internal
-    } else if sender.network != me.network {
+    if sender.flags & WIRE != 0 {
+        return if me.flags & INTERNAL == 0 {
+            Ok(Verdict::Open)
+        } else {
+            refuse_isolated(packet, me.slot, me.slot, DropReason::Internal)
+        };
+    }
+    let reason = if sender.network != me.network {
         DropReason::OtherNetwork
     } else if me.flags & PRIVATE != 0 {
         DropReason::Private
@@ -217,12 +219,12 @@ fn sealed_by(metadata: &Metadata, tables: &impl Tables) -> Option<SlotEntry> {
     (entry.seal != 0 && entry.seal == metadata.hash).then_some(entry)
 }
 
-/// An attempt counts against its sender; a flood that merely came by, as broadcasts do, counts as such where it was cut.
+/// An attempt counts for `charged`, its sender where that is an endpoint; a flood that merely came by, as broadcasts do, counts as such where it was cut.
 #[inline(always)]
-fn refuse_isolated<P: Packet + ?Sized>(packet: &P, sender: Slot, here: Slot, reason: DropReason) -> Judged {
+fn refuse_isolated<P: Packet + ?Sized>(packet: &P, charged: Slot, here: Slot, reason: DropReason) -> Judged {
     match packet.load::<1>(0) {
         Some([first]) if first & 1 != 0 => refuse(here, DropReason::Flood),
-        _ => refuse(sender, reason),
+        _ => refuse(charged, reason),
     }
 }
 

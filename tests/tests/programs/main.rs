@@ -1,0 +1,217 @@
+//! Each row of the rules twice: through `decide` on the host, and through the loaded program by BPF_PROG_TEST_RUN. Both must
+//! agree with the row, and the counters must move by exactly what the verdict says.
+
+mod rows;
+mod world;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use aya::{
+    Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
+    maps::ProgramArray,
+    programs::{ProgramFd, SchedClassifier},
+};
+use ipvlan_common::{
+    Hook, Slot, Verdict, decide,
+    packet::{Ethernet, Metadata},
+    schema,
+};
+use ipvlan_ctl::bpf::{Counters, Dataplane, PRIME, PROGRAMS};
+use ipvlan_tests::harness::{Need, test};
+use libtest_mimic::{Arguments, Trial};
+use rows::Row;
+use world::HostTables;
+
+fn main() -> Result<()> {
+    let arguments = Arguments::from_args();
+    let kernel: Arc<Mutex<Option<Kernel>>> = Arc::default();
+    let trials: Vec<Trial> = rows::rows()?
+        .into_iter()
+        .map(|row| {
+            let kernel = Arc::clone(&kernel);
+            test(
+                &format!("{:?}: {}", row.hook, row.name),
+                &[Need::Root],
+                move || {
+                    ensure!(
+                        host_verdict(&row)? == row.verdict,
+                        "decide says {:?}",
+                        host_verdict(&row)?
+                    );
+                    let mut kernel = kernel
+                        .lock()
+                        .map_err(|_| anyhow::anyhow!("an earlier row panicked"))?;
+                    if kernel.is_none() {
+                        *kernel = Some(Kernel::new()?);
+                    }
+                    kernel.as_mut().context("no kernel")?.check(&row)
+                },
+            )
+        })
+        .collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    drop(kernel);
+    conclusion.exit()
+}
+
+fn host_verdict(row: &Row) -> Result<Verdict> {
+    let ethernet = Ethernet::parse(row.frame.as_slice())
+        .ok()
+        .context("a row's frame has an Ethernet header")?;
+    // eth_type_trans, by which the kernel's test run finds the protocol: below 1536 it is a length, of an 802.2 frame.
+    let protocol = if ethernet.ethertype < 0x600 {
+        4
+    } else {
+        ethernet.ethertype
+    };
+    let metadata = Metadata {
+        protocol,
+        vlan: None,
+        hash: row.seal.1,
+        tc_index: row.seal.0,
+    };
+    Ok(decide(
+        row.hook,
+        row.frame.as_slice(),
+        &metadata,
+        &world::identity(row.me),
+        &HostTables::new(),
+    ))
+}
+
+/// The world's maps in the kernel.
+struct Kernel {
+    dataplane: Dataplane,
+    pins: PathBuf,
+}
+
+impl Kernel {
+    fn new() -> Result<Self> {
+        let pins = Path::new("/sys/fs/bpf").join(format!("ipvlan-test-{}", std::process::id()));
+        let mut dataplane = Dataplane::open(&pins)?;
+        let parent = world::parent();
+        dataplane.register_slot(parent.slot, parent.entry())?;
+        for endpoint in world::endpoints() {
+            dataplane.register_slot(endpoint.slot, endpoint.entry())?;
+            let ips = [
+                endpoint.ipv4.map(Into::into),
+                endpoint.ipv6.map(Into::into),
+                endpoint.link_local.map(Into::into),
+            ];
+            for ip in ips.into_iter().flatten() {
+                dataplane.add_address(parent.slot, ip, endpoint.slot)?;
+            }
+        }
+        Ok(Self { dataplane, pins })
+    }
+
+    /// Runs the row's frame through the loaded program and holds result and counters against the row.
+    fn check(&mut self, row: &Row) -> Result<()> {
+        let mut object = EbpfLoader::new()
+            .override_global(schema::IDENTITY, &world::identity(row.me), true)
+            .default_map_pin_directory(self.pins.join(format!("v{}", schema::ABI_VERSION)).join("maps"))
+            .load(PROGRAMS)?;
+        let program = load(&mut object, program_of(row.hook))?.fd()?.try_clone()?;
+        let before = self.counters()?;
+        let returned = prime_and_run(&program, row)?;
+        let after = self.counters()?;
+
+        let mut expected = before;
+        let bytes = row.frame.len() as u64;
+        let me = expected.get_mut(usize::from(row.me)).context("no such slot")?;
+        let accepted = match row.verdict {
+            Verdict::Pass => true,
+            Verdict::Seal | Verdict::Open => {
+                let (packets, total) = match row.hook {
+                    Hook::SlaveEgress | Hook::ParentEgress => (&mut me.tx_packets, &mut me.tx_bytes),
+                    Hook::SlaveIngress | Hook::ParentIngress => (&mut me.rx_packets, &mut me.rx_bytes),
+                };
+                *packets += 1;
+                *total += bytes;
+                true
+            }
+            Verdict::Drop { slot, reason } => {
+                let drops = &mut expected.get_mut(usize::from(slot)).context("no such slot")?.drops;
+                match drops.iter_mut().find(|(counted, _)| *counted == reason) {
+                    Some((_, count)) => *count += 1,
+                    None => drops.push((reason, 1)),
+                }
+                drops.sort();
+                false
+            }
+        };
+        // TC_ACT_UNSPEC lets the next program and the stack have it, TC_ACT_SHOT drops.
+        let expected_return = if accepted { -1 } else { 2 };
+        ensure!(
+            returned == expected_return,
+            "the program returned {returned}, not {expected_return}"
+        );
+        for (slot, (expected, after)) in expected.iter().zip(&after).enumerate() {
+            ensure!(
+                expected == after,
+                "slot {slot} counts {after:?}, not {expected:?}"
+            );
+        }
+        Ok(())
+    }
+
+    /// The counters of every slot of the world, and of the first beyond.
+    fn counters(&self) -> Result<Vec<Counters>> {
+        (0..=world::ONLY4 + 1)
+            .map(|slot: Slot| Ok(self.dataplane.counters(slot)?))
+            .collect()
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        if let Err(error) = Dataplane::remove_all(&self.pins) {
+            eprintln!("{error}");
+        }
+    }
+}
+
+fn program_of(hook: Hook) -> &'static str {
+    match hook {
+        Hook::SlaveEgress => schema::SLAVE_EGRESS,
+        Hook::SlaveIngress => schema::SLAVE_INGRESS,
+        Hook::ParentIngress => schema::PARENT_INGRESS,
+        Hook::ParentEgress => schema::PARENT_EGRESS,
+    }
+}
+
+fn load<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
+    let program: &mut SchedClassifier = object.program_mut(name).context("no such program")?.try_into()?;
+    program.load().with_context(|| format!("loading {name}"))?;
+    Ok(program)
+}
+
+/// Gives the frame the row's seal, then the program under test its turn; returns the program's verdict.
+fn prime_and_run(program: &ProgramFd, row: &Row) -> Result<i32> {
+    const MARK: usize = 8;
+    const PRIORITY: usize = 32;
+    const SK_BUFF: usize = 192;
+    let mut object = EbpfLoader::new().load(PRIME)?;
+    let mut jump = ProgramArray::try_from(object.take_map("UNDER_TEST").context("no UNDER_TEST")?)?;
+    jump.set(0, program, 0)?;
+    let prime = load(&mut object, "prime")?;
+    let mut context = [0; SK_BUFF];
+    context[MARK..MARK + 4].copy_from_slice(&row.seal.1.to_ne_bytes());
+    context[PRIORITY..PRIORITY + 4].copy_from_slice(&u32::from(row.seal.0).to_ne_bytes());
+    let mut out = vec![0; row.frame.len() + 64];
+    let options = TestRunOptions {
+        data_in: Some(&row.frame),
+        data_out: Some(&mut out),
+        ctx_in: Some(&context),
+        ..TestRunOptions::default()
+    };
+    let result = prime.test_run(options)?;
+    if result.data_size_out as usize != row.frame.len() || out[..row.frame.len()] != row.frame {
+        bail!("the program changed the frame");
+    }
+    Ok(result.return_value as i32)
+}

@@ -1,0 +1,146 @@
+//! One parent and its endpoints, as the verdict on the host and as the programs in the kernel see them.
+
+use std::{collections::HashMap, net::Ipv4Addr, net::Ipv6Addr};
+
+use ipvlan_common::{Identity, Slot, SlotEntry, tables::Tables, types::Mac};
+use ipvlan_ctl::bpf::{EndpointIdentity, ParentIdentity};
+
+/// The parent's MAC, and so every slave's.
+pub const MAC: Mac = [2, 0, 0, 0, 0, 1];
+/// A machine on the wire.
+pub const LAN_MAC: Mac = [2, 0, 0, 0, 0, 9];
+/// Its address.
+pub const LAN: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 9);
+/// Its IPv6 address.
+pub const LAN6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 9);
+
+/// The parent's slot.
+pub const PARENT: Slot = 1;
+/// An endpoint, and
+pub const A: Slot = 2;
+/// another one of its network.
+pub const B: Slot = 3;
+/// One of another network.
+pub const OTHER: Slot = 4;
+/// One of an internal network, and
+pub const INNER: Slot = 5;
+/// another one of that.
+pub const INNER_PEER: Slot = 6;
+/// One of a private network, and
+pub const SHY: Slot = 7;
+/// another one of that.
+pub const SHY_PEER: Slot = 8;
+/// An endpoint without IPv6.
+pub const ONLY4: Slot = 9;
+/// A slot that nobody has registered.
+pub const NOBODY: Slot = 77;
+
+/// An endpoint's IPv4 address.
+pub fn ip4(slot: Slot) -> Ipv4Addr {
+    Ipv4Addr::new(192, 168, 1, 100 + slot as u8)
+}
+
+/// An endpoint's IPv6 address.
+pub fn ip6(slot: Slot) -> Ipv6Addr {
+    Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 100 + slot)
+}
+
+/// An endpoint's link-local address.
+pub fn link_local(slot: Slot) -> Ipv6Addr {
+    Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 100 + slot)
+}
+
+/// The word that `slot` seals with.
+pub fn seal(slot: Slot) -> u32 {
+    0x5ea1_0000 + u32::from(slot)
+}
+
+/// The parent.
+pub fn parent() -> ParentIdentity {
+    ParentIdentity {
+        slot: PARENT,
+        seal: seal(PARENT),
+        mac: MAC,
+    }
+}
+
+/// Every endpoint.
+pub fn endpoints() -> Vec<EndpointIdentity> {
+    [
+        (A, 1),
+        (B, 1),
+        (OTHER, 2),
+        (INNER, 3),
+        (INNER_PEER, 3),
+        (SHY, 4),
+        (SHY_PEER, 4),
+        (ONLY4, 1),
+    ]
+    .map(|(slot, network)| {
+        let has_ipv6 = slot != ONLY4;
+        EndpointIdentity {
+            slot,
+            seal: seal(slot),
+            network,
+            internal: network == 3,
+            private: network == 4,
+            mac: MAC,
+            ipv4: Some(ip4(slot)),
+            ipv6: has_ipv6.then(|| ip6(slot)),
+            link_local: has_ipv6.then(|| link_local(slot)),
+        }
+    })
+    .to_vec()
+}
+
+/// The identity of the programs of `slot`.
+pub fn identity(slot: Slot) -> Identity {
+    endpoints()
+        .iter()
+        .find(|it| it.slot == slot)
+        .map_or_else(|| parent().identity(), EndpointIdentity::identity)
+}
+
+/// The lookups, without a kernel.
+#[derive(Default)]
+pub struct HostTables {
+    slots: HashMap<Slot, SlotEntry>,
+    ipv4: HashMap<[u8; 4], Slot>,
+    ipv6: HashMap<[u8; 16], Slot>,
+}
+
+impl HostTables {
+    /// The tables of this world.
+    pub fn new() -> Self {
+        let mut tables = Self::default();
+        tables.slots.insert(PARENT, parent().entry());
+        for endpoint in endpoints() {
+            tables.slots.insert(endpoint.slot, endpoint.entry());
+            tables
+                .ipv4
+                .extend(endpoint.ipv4.map(|ip| (ip.octets(), endpoint.slot)));
+            for ip in [endpoint.ipv6, endpoint.link_local] {
+                tables.ipv6.extend(ip.map(|ip| (ip.octets(), endpoint.slot)));
+            }
+        }
+        tables
+    }
+}
+
+impl Tables for HostTables {
+    fn slot(&self, slot: Slot) -> SlotEntry {
+        self.slots.get(&slot).copied().unwrap_or_default()
+    }
+
+    fn ipv4(&self, parent: Slot, address: [u8; 4]) -> Option<Slot> {
+        (parent == PARENT)
+            .then(|| self.ipv4.get(&address).copied())
+            .flatten()
+    }
+
+    fn ipv6(&self, parent: Slot, address: [u8; 16]) -> Option<Slot> {
+        (parent == PARENT)
+            .then(|| self.ipv6.get(&address).copied())
+            .flatten()
+    }
+}
