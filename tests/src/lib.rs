@@ -1,1 +1,18 @@
-//! Test support.
+//! What the demo and the suites are made of: a sandbox of network namespaces, frames, and watchers that say where a
+//! frame came out.
+
+pub mod frame;
+pub mod harness;
+pub mod netns;
+pub mod packet;
+pub mod sandbox;
+pub mod snapshot;
+pub mod stats;
+pub mod watch;
+
+pub use netns::Netns;
+pub use packet::Door;
+pub use sandbox::{Endpoint, Maker, Network, Sandbox};
+pub use snapshot::Snapshot;
+pub use stats::Stats;
+pub use watch::{Marker, Watch};

@@ -1,0 +1,191 @@
+//! Frames as an attacker would write them: every field is the caller's choice.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use anyhow::Result;
+use etherparse::{
+    ArpEthIpv4Packet, ArpOperation, EtherType, Icmpv6Type, PacketBuilder, PacketBuilderStep, VlanId,
+    icmpv6::NeighborAdvertisementHeader,
+};
+use ipvlan_common::types::Mac;
+
+/// The port that UDP frames and listeners use.
+pub const PORT: u16 = 4242;
+/// Everybody on the link.
+pub const BROADCAST: Mac = [0xff; 6];
+
+/// The two MAC addresses of a frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Link {
+    /// Who claims to have sent it.
+    pub source: Mac,
+    /// Whom it is for.
+    pub destination: Mac,
+}
+
+impl Link {
+    /// From one slave to another or to the host: they all share the parent's MAC.
+    #[must_use]
+    pub fn shared(mac: Mac) -> Self {
+        Self {
+            source: mac,
+            destination: mac,
+        }
+    }
+
+    /// To everybody.
+    #[must_use]
+    pub fn broadcast(source: Mac) -> Self {
+        Self {
+            source,
+            destination: BROADCAST,
+        }
+    }
+
+    fn ethernet(self) -> PacketBuilderStep<etherparse::Ethernet2Header> {
+        PacketBuilder::ethernet2(self.source, self.destination)
+    }
+}
+
+/// UDP over IPv4.
+///
+/// # Errors
+/// Fails if the payload is too long for a datagram.
+pub fn udp4(link: Link, source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> Result<Vec<u8>> {
+    let builder = link
+        .ethernet()
+        .ipv4(source.octets(), destination.octets(), 64)
+        .udp(PORT, PORT);
+    let mut frame = Vec::new();
+    builder.write_to_vec(&mut frame, payload)?;
+    Ok(frame)
+}
+
+/// UDP over IPv6.
+///
+/// # Errors
+/// Fails if the payload is too long for a datagram.
+pub fn udp6(link: Link, source: Ipv6Addr, destination: Ipv6Addr, payload: &[u8]) -> Result<Vec<u8>> {
+    let builder = link
+        .ethernet()
+        .ipv6(source.octets(), destination.octets(), 64)
+        .udp(PORT, PORT);
+    let mut frame = Vec::new();
+    builder.write_to_vec(&mut frame, payload)?;
+    Ok(frame)
+}
+
+/// UDP over IPv4 with a VLAN tag.
+///
+/// # Errors
+/// Fails if the payload is too long for a datagram.
+pub fn vlan_udp4(link: Link, source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> Result<Vec<u8>> {
+    let builder = link
+        .ethernet()
+        .single_vlan(VlanId::try_new(7)?)
+        .ipv4(source.octets(), destination.octets(), 64)
+        .udp(PORT, PORT);
+    let mut frame = Vec::new();
+    builder.write_to_vec(&mut frame, payload)?;
+    Ok(frame)
+}
+
+/// Who an ARP message says has an address, and what it asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Arp {
+    /// Request or reply.
+    pub operation: ArpOperation,
+    /// The sender's MAC inside the message.
+    pub sender_mac: Mac,
+    /// The sender's address.
+    pub sender: Ipv4Addr,
+    /// The address asked for, or the receiver's.
+    pub target: Ipv4Addr,
+}
+
+/// An ARP message with `trailer` behind it, where short frames carry padding.
+///
+/// # Errors
+/// Doesn't, in practice: the message has one size.
+pub fn arp(link: Link, arp: Arp, trailer: &[u8]) -> Result<Vec<u8>> {
+    let message = ArpEthIpv4Packet {
+        operation: arp.operation,
+        sender_mac: arp.sender_mac,
+        sender_ipv4: arp.sender.octets(),
+        target_mac: [0; 6],
+        target_ipv4: arp.target.octets(),
+    };
+    let mut frame = Vec::new();
+    link.ethernet().arp(message.into()).write_to_vec(&mut frame)?;
+    frame.extend_from_slice(trailer);
+    Ok(frame)
+}
+
+/// A neighbour advertisement that overrides what `target`'s link-layer address was, to all nodes.
+///
+/// # Errors
+/// Fails if the trailer is too long.
+pub fn neighbor_advertisement(
+    source_mac: Mac,
+    source: Ipv6Addr,
+    target: Ipv6Addr,
+    target_mac: Mac,
+    marker: &[u8],
+) -> Result<Vec<u8>> {
+    const TARGET_LINK_LAYER_ADDRESS: [u8; 2] = [2, 1];
+    let link = Link {
+        source: source_mac,
+        destination: [0x33, 0x33, 0, 0, 0, 1],
+    };
+    let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    let mut body = target.octets().to_vec();
+    body.extend_from_slice(&TARGET_LINK_LAYER_ADDRESS);
+    body.extend_from_slice(&target_mac);
+    let header = NeighborAdvertisementHeader {
+        router: false,
+        solicited: false,
+        r#override: true,
+    };
+    let mut frame = Vec::new();
+    link.ethernet()
+        .ipv6(source.octets(), all_nodes.octets(), 255)
+        .icmpv6(Icmpv6Type::NeighborAdvertisement(header))
+        .write_to_vec(&mut frame, &body)?;
+    frame.extend_from_slice(marker);
+    Ok(frame)
+}
+
+/// A router advertisement to all nodes, with a marker behind it.
+///
+/// # Errors
+/// Fails if the trailer is too long.
+pub fn router_advertisement(source_mac: Mac, source: Ipv6Addr, marker: &[u8]) -> Result<Vec<u8>> {
+    let link = Link {
+        source: source_mac,
+        destination: [0x33, 0x33, 0, 0, 0, 1],
+    };
+    let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    let lifetime_30_minutes = [64, 0, 0x07, 0x08];
+    let mut frame = Vec::new();
+    link.ethernet()
+        .ipv6(source.octets(), all_nodes.octets(), 255)
+        .icmpv6_raw(134, 0, lifetime_30_minutes)
+        .write_to_vec(&mut frame, &[0; 8])?;
+    frame.extend_from_slice(marker);
+    Ok(frame)
+}
+
+/// A frame of any type, e.g. one no endpoint may send.
+///
+/// # Errors
+/// Doesn't, in practice.
+pub fn raw(link: Link, ethertype: u16, payload: &[u8]) -> Result<Vec<u8>> {
+    let header = etherparse::Ethernet2Header {
+        source: link.source,
+        destination: link.destination,
+        ether_type: EtherType(ethertype),
+    };
+    let mut frame = header.to_bytes().to_vec();
+    frame.extend_from_slice(payload);
+    Ok(frame)
+}

@@ -1,0 +1,168 @@
+//! Packet sockets: frames sent as they are, and frames as a device hands them up.
+
+use std::os::fd::{AsRawFd as _, OwnedFd};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::{
+    errno::Errno,
+    libc,
+    sys::socket::{
+        AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike as _, bind, recv, sendto, socket,
+    },
+};
+
+use crate::Netns;
+
+/// EtherType of IPv4.
+pub const ETH_IPV4: u16 = 0x0800;
+/// EtherType of ARP.
+pub const ETH_ARP: u16 = 0x0806;
+/// EtherType of IPv6.
+pub const ETH_IPV6: u16 = 0x86DD;
+/// Not a type but all of them: such a socket listens in front of every program on the device.
+const ETH_ALL: u16 = libc::ETH_P_ALL as u16;
+
+/// How a frame leaves its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Through the queueing layer and so past the programs on tc egress.
+    Queue,
+    /// Straight to the driver, with `PACKET_QDISC_BYPASS`: no tc program on the sending device sees the frame.
+    Bypass,
+}
+
+/// A raw socket bound to one interface.
+#[derive(Debug)]
+pub struct PacketSocket {
+    file: OwnedFd,
+    ifindex: u32,
+}
+
+impl PacketSocket {
+    /// A socket that sends on `interface` and receives nothing.
+    ///
+    /// # Errors
+    /// Fails without CAP_NET_RAW or such an interface.
+    pub fn sender(netns: &Netns, interface: &str, door: Door) -> Result<Self> {
+        let socket = Self::bound(netns, interface, 0)?;
+        if door == Door::Bypass {
+            socket
+                .set(libc::PACKET_QDISC_BYPASS)
+                .context("set PACKET_QDISC_BYPASS")?;
+        }
+        Ok(socket)
+    }
+
+    /// A socket that receives what comes in on `interface` before any program sees it.
+    ///
+    /// # Errors
+    /// Fails without CAP_NET_RAW or such an interface.
+    pub fn wiretap(netns: &Netns, interface: &str) -> Result<Self> {
+        let socket = Self::bound(netns, interface, ETH_ALL)?;
+        // Since 4.20.
+        socket
+            .set(libc::PACKET_IGNORE_OUTGOING)
+            .context("set PACKET_IGNORE_OUTGOING")?;
+        Ok(socket)
+    }
+
+    /// A socket that receives the frames of one EtherType which tc ingress on `interface` has let in.
+    ///
+    /// The kernel serves the taps of one protocol after tc ingress and the rx handler, next to the protocol's own
+    /// input function: what this sees is what the stack gets.
+    ///
+    /// # Errors
+    /// Fails without CAP_NET_RAW or such an interface.
+    pub fn accepted(netns: &Netns, interface: &str, ethertype: u16) -> Result<Self> {
+        Self::bound(netns, interface, ethertype)
+    }
+
+    /// Sends `frame`, with its own EtherType as the packet's protocol.
+    ///
+    /// # Errors
+    /// Fails if the kernel can't send. Frames that a program or the driver drops are sent.
+    pub fn send(&self, frame: &[u8]) -> Result<()> {
+        let [.., high, low] = frame
+            .first_chunk::<14>()
+            .context("a frame without an Ethernet header")?;
+        self.send_as(frame, u16::from_be_bytes([*high, *low]))
+    }
+
+    /// Sends `frame` with `protocol` as the packet's protocol, by which ipvlan finds the receiver.
+    ///
+    /// # Errors
+    /// As for [`Self::send`].
+    pub fn send_as(&self, frame: &[u8], protocol: u16) -> Result<()> {
+        // In the address, not left to the kernel: ipvlan devices of older kernels can't read it off the frame.
+        let address = link_address(self.ifindex, protocol)?;
+        match sendto(self.file.as_raw_fd(), frame, &address, MsgFlags::empty()) {
+            Ok(sent) => ensure!(sent == frame.len(), "sent {sent} of {} bytes", frame.len()),
+            // How a drop in the driver or in tc is reported.
+            Err(Errno::ENOBUFS) => {}
+            Err(error) => return Err(error).context("send a frame"),
+        }
+        Ok(())
+    }
+
+    /// The next frame that has arrived, if any.
+    ///
+    /// # Errors
+    /// Fails if the socket has an error, e.g. because its interface is gone.
+    pub fn receive(&self) -> Result<Option<Vec<u8>>> {
+        let mut frame = vec![0; 65_536];
+        match recv(self.file.as_raw_fd(), &mut frame, MsgFlags::MSG_DONTWAIT) {
+            Ok(length) => {
+                frame.truncate(length);
+                Ok(Some(frame))
+            }
+            // The interface was set down; the queue may still hold frames.
+            Err(Errno::EAGAIN | Errno::ENETDOWN) => Ok(None),
+            Err(error) => Err(error).context("receive a frame"),
+        }
+    }
+
+    fn bound(netns: &Netns, interface: &str, protocol: u16) -> Result<Self> {
+        let ifindex = netns.ifindex(interface)?;
+        netns.enter(|| {
+            let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
+                .context("open a packet socket")?;
+            bind(socket.as_raw_fd(), &link_address(ifindex, protocol)?)
+                .with_context(|| format!("bind a packet socket to {interface}"))?;
+            Ok(Self {
+                file: socket,
+                ifindex,
+            })
+        })
+    }
+
+    fn set(&self, option: libc::c_int) -> Result<()> {
+        let on: libc::c_int = 1;
+        // SAFETY: the pointer and the length describe `on`, which outlives the call.
+        let result = unsafe {
+            libc::setsockopt(
+                self.file.as_raw_fd(),
+                libc::SOL_PACKET,
+                option,
+                (&raw const on).cast(),
+                size_of_val(&on) as libc::socklen_t,
+            )
+        };
+        Errno::result(result)?;
+        Ok(())
+    }
+}
+
+fn link_address(ifindex: u32, protocol: u16) -> Result<LinkAddr> {
+    let address = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: protocol.to_be(),
+        sll_ifindex: ifindex.try_into()?,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let length = size_of_val(&address) as libc::socklen_t;
+    // SAFETY: the pointer is to a whole sockaddr_ll with its family set, and nix copies it.
+    unsafe { LinkAddr::from_raw((&raw const address).cast(), Some(length)) }.context("make a link address")
+}

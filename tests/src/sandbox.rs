@@ -1,0 +1,389 @@
+//! One host, one wire and one LAN, made of network namespaces.
+
+use std::{
+    env, fs,
+    net::{Ipv4Addr, Ipv6Addr},
+    path::{Path, PathBuf},
+    process::{self, Command, Output},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use ipvlan_common::types::Mac;
+use serde::de::DeserializeOwned;
+use tempfile::TempDir;
+
+use crate::{
+    Netns,
+    netns::stderr,
+    packet::{Door, PacketSocket},
+};
+
+/// Every interface here has this name: the parent, the LAN host's and each endpoint's.
+pub const INTERFACE: &str = "eth0";
+/// The MAC of the parent, and so of every endpoint.
+pub const PARENT_MAC: Mac = [0x02, 0x1b, 0, 0, 0, 0x02];
+/// The MAC of the LAN host, which is the gateway too.
+pub const LAN_MAC: Mac = [0x02, 0x1b, 0, 0, 0, 0x01];
+/// The host part of the LAN host's addresses.
+pub const LAN: u8 = 1;
+/// The host part of the host's own addresses on the parent.
+pub const HOST: u8 = 2;
+
+/// A network as a user would ask for it. Its subnets are 192.168.N.0/24 and fd00:N::/64.
+#[derive(Clone, Copy, Debug)]
+pub struct Network {
+    /// Its name.
+    pub name: &'static str,
+    /// The N in its subnets.
+    pub number: u8,
+    /// Without a way to the wire.
+    pub internal: bool,
+    /// Without a way between its endpoints.
+    pub private: bool,
+}
+
+impl Network {
+    /// An ordinary network in bridge mode.
+    #[must_use]
+    pub const fn bridge(name: &'static str, number: u8) -> Self {
+        Self {
+            name,
+            number,
+            internal: false,
+            private: false,
+        }
+    }
+
+    /// The same with `--internal`.
+    #[must_use]
+    pub const fn internal(self) -> Self {
+        Self {
+            internal: true,
+            ..self
+        }
+    }
+
+    /// The same with `ipvlan_flag=private`.
+    #[must_use]
+    pub const fn private(self) -> Self {
+        Self {
+            private: true,
+            ..self
+        }
+    }
+
+    /// The network's IPv4 address with host part `host`.
+    #[must_use]
+    pub const fn ipv4(&self, host: u8) -> Ipv4Addr {
+        Ipv4Addr::new(192, 168, self.number, host)
+    }
+
+    /// The network's IPv6 address with host part `host`.
+    #[must_use]
+    pub fn ipv6(&self, host: u8) -> Ipv6Addr {
+        // Written in hexadecimal, so that fd00:4::11 goes with 192.168.4.11.
+        let decimal = |number: u8| {
+            u16::from(number / 100) << 8 | u16::from(number / 10 % 10) << 4 | u16::from(number % 10)
+        };
+        Ipv6Addr::new(0xfd00, decimal(self.number), 0, 0, 0, 0, 0, decimal(host))
+    }
+
+    const fn flag(&self) -> &'static str {
+        if self.private { "private" } else { "bridge" }
+    }
+}
+
+/// A namespace with an ipvlan slave as its [`INTERFACE`].
+#[derive(Debug)]
+pub struct Endpoint {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub netns: Netns,
+    /// The network it belongs to.
+    pub network: Network,
+    /// Its IPv4 address.
+    pub ipv4: Ipv4Addr,
+    /// Its IPv6 address.
+    pub ipv6: Ipv6Addr,
+}
+
+impl Endpoint {
+    /// Sends `frame` as it is.
+    ///
+    /// # Errors
+    /// Fails if the socket can't be made or the kernel refuses the frame.
+    pub fn send(&self, frame: &[u8], door: Door) -> Result<()> {
+        PacketSocket::sender(&self.netns, INTERFACE, door)?.send(frame)
+    }
+}
+
+/// Who makes the endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// ip(8): the kernel's ipvlan as it is.
+    Stock,
+    /// `ipvlan-ctl`.
+    Ctl,
+}
+
+/// A host namespace with the parent, a LAN namespace at the other end of its wire, and what `ipvlan-ctl` keeps.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// The host. Its [`INTERFACE`] is the parent.
+    pub host: Netns,
+    /// The LAN host, which is every network's gateway and routes between them.
+    pub lan: Netns,
+    maker: Maker,
+    name: String,
+    root: TempDir,
+    pins: PathBuf,
+    ctl: Option<PathBuf>,
+    narrate: bool,
+}
+
+impl Sandbox {
+    /// A host and a LAN without any network yet.
+    ///
+    /// # Errors
+    /// Fails without root.
+    pub fn new(maker: Maker) -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "ipvlan-{}-{}",
+            process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        let sandbox = Self {
+            host: Netns::create(format!("{name}-host"))?,
+            lan: Netns::create(format!("{name}-lan"))?,
+            maker,
+            root: tempfile::Builder::new()
+                .prefix(&name)
+                .tempdir()
+                .context("make the state directory")?,
+            pins: Path::new("/sys/fs/bpf").join(&name),
+            name,
+            ctl: None,
+            narrate: false,
+        };
+        sandbox.lan.sysctl("net/ipv4/ip_forward", "1")?;
+        sandbox.lan.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+        sandbox.lan.ip(&format!(
+            "link add {INTERFACE} address {lan} type veth peer name {INTERFACE} netns {host} address {parent}",
+            lan = mac(LAN_MAC),
+            parent = mac(PARENT_MAC),
+            host = sandbox.host.name(),
+        ))?;
+        sandbox.lan.ip(&format!("link set {INTERFACE} up"))?;
+        sandbox.host.ip(&format!("link set {INTERFACE} up"))?;
+        Ok(sandbox)
+    }
+
+    /// Who makes the endpoints here.
+    #[must_use]
+    pub const fn maker(&self) -> Maker {
+        self.maker
+    }
+
+    /// Uses the `ipvlan-ctl` at `path` instead of looking for one.
+    pub fn use_ctl(&mut self, path: &Path) {
+        self.ctl = Some(path.to_owned());
+    }
+
+    /// Whether to print the commands that change something, as a user would type them.
+    pub const fn narrate(&mut self, narrate: bool) {
+        self.narrate = narrate;
+    }
+
+    /// Makes `network`, with the LAN host as its gateway and an address of the host in it.
+    ///
+    /// # Errors
+    /// Fails if ip(8) or `ipvlan-ctl` does.
+    pub fn network(&self, network: &Network) -> Result<()> {
+        for (netns, part) in [(&self.lan, LAN), (&self.host, HOST)] {
+            netns.ip_batch(&format!(
+                "addr add {}/24 dev {INTERFACE}\naddr add {}/64 dev {INTERFACE} nodad\n",
+                network.ipv4(part),
+                network.ipv6(part)
+            ))?;
+        }
+        if self.maker == Maker::Stock {
+            return Ok(());
+        }
+        let mut words = format!(
+            "network create --subnet {}/24 --gateway {} --subnet {}/64 --gateway {}",
+            network.ipv4(0),
+            network.ipv4(LAN),
+            network.ipv6(0),
+            network.ipv6(LAN)
+        );
+        if network.internal {
+            words += " --internal";
+        }
+        words += &format!(
+            " -o parent={INTERFACE} -o ipvlan_mode=l2 -o ipvlan_flag={} {}",
+            network.flag(),
+            network.name
+        );
+        self.act(&words)
+    }
+
+    /// Makes an endpoint of `network` with host part `host`.
+    ///
+    /// # Errors
+    /// Fails if ip(8) or `ipvlan-ctl` does.
+    pub fn endpoint(&self, network: &Network, name: &str, host: u8) -> Result<Endpoint> {
+        let endpoint = Endpoint {
+            name: name.to_owned(),
+            netns: self.netns(name)?,
+            network: *network,
+            ipv4: network.ipv4(host),
+            ipv6: network.ipv6(host),
+        };
+        match self.maker {
+            Maker::Stock => self.stock_slave(&endpoint)?,
+            Maker::Ctl => {
+                self.act(&format!(
+                    "attach {} --netns {} --name {name} --ip {} --ip6 {}",
+                    network.name,
+                    endpoint.netns.name(),
+                    endpoint.ipv4,
+                    endpoint.ipv6
+                ))?;
+            }
+        }
+        Ok(endpoint)
+    }
+
+    /// An empty namespace of this sandbox.
+    ///
+    /// # Errors
+    /// Fails without root.
+    pub fn netns(&self, name: &str) -> Result<Netns> {
+        Netns::create(format!("{}-{name}", self.name))
+    }
+
+    /// Runs `ipvlan-ctl` in the host's namespace with arguments given as words, and returns what it printed.
+    ///
+    /// # Errors
+    /// Fails with its standard error if it does.
+    pub fn ctl(&self, words: &str) -> Result<String> {
+        let output = self.try_ctl(words)?;
+        ensure!(output.status.success(), "ipvlan-ctl {words}: {}", stderr(&output));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs `ipvlan-ctl` and returns how it ended.
+    ///
+    /// # Errors
+    /// Fails if it can't be started.
+    pub fn try_ctl(&self, words: &str) -> Result<Output> {
+        self.host
+            .output(self.ctl_command()?.args(words.split_whitespace()))
+    }
+
+    /// Runs `ipvlan-ctl --format json` and reads its answer.
+    ///
+    /// # Errors
+    /// Fails if it does or if the answer isn't a `T`.
+    pub fn ctl_json<T: DeserializeOwned>(&self, words: &str) -> Result<T> {
+        let text = self.ctl(&format!("--format json {words}"))?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("unexpected JSON from ipvlan-ctl {words}: {text}"))
+    }
+
+    /// `ipvlan-ctl` with this sandbox's directories; run it with [`Netns::output`] or [`Netns::spawn`] on the host.
+    ///
+    /// # Errors
+    /// Fails if there is no such binary.
+    pub fn ctl_command(&self) -> Result<Command> {
+        let mut command = Command::new(self.ctl.clone().map_or_else(ctl_path, Ok)?);
+        command
+            .env("IPVLAN_ROOT", self.root.path())
+            .env("IPVLAN_PIN_DIR", &self.pins);
+        Ok(command)
+    }
+
+    /// Where `ipvlan-ctl` keeps its state.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// Where `ipvlan-ctl` pins its maps and links.
+    #[must_use]
+    pub fn pins(&self) -> &Path {
+        &self.pins
+    }
+
+    fn act(&self, words: &str) -> Result<()> {
+        if self.narrate {
+            println!("$ ipvlan-ctl {words}");
+        }
+        self.ctl(words).map(|_printed| ())
+    }
+
+    fn stock_slave(&self, endpoint: &Endpoint) -> Result<()> {
+        let Endpoint {
+            netns,
+            network,
+            ipv4,
+            ipv6,
+            name,
+        } = endpoint;
+        // Made in the host and moved: a slave can't have the parent's name while it is beside it.
+        self.host.ip_batch(&format!(
+            "link add link {INTERFACE} name ipvl_{name} type ipvlan mode l2 {}\nlink set ipvl_{name} netns {} name {INTERFACE}\n",
+            network.flag(),
+            netns.name()
+        ))?;
+        let mut lines = format!(
+            "addr add {ipv4}/24 dev {INTERFACE}\naddr add {ipv6}/64 dev {INTERFACE} nodad\nlink set {INTERFACE} up\n"
+        );
+        if !network.internal {
+            lines += &format!(
+                "route add default via {} dev {INTERFACE}\nroute add default via {} dev {INTERFACE}\n",
+                network.ipv4(LAN),
+                network.ipv6(LAN)
+            );
+        }
+        netns.ip_batch(&lines)
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // Links that are only pinned would outlive the devices. What was never made can't be removed: not an error.
+        let _ignored = fs::remove_dir_all(&self.pins);
+    }
+}
+
+/// A MAC address as ip(8) writes it.
+#[must_use]
+pub fn mac(bytes: Mac) -> String {
+    bytes.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+/// `ipvlan-ctl`: where `IPVLAN_CTL` says, else beside this binary.
+///
+/// # Errors
+/// Fails if it is at neither place.
+pub fn ctl_path() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("IPVLAN_CTL") {
+        return Ok(path.into());
+    }
+    let own = env::current_exe().context("find this binary")?;
+    // Test binaries are one directory below, in deps.
+    for directory in own.ancestors().skip(1).take(2) {
+        let path = directory.join("ipvlan-ctl");
+        if path.exists() {
+            return Ok(path);
+        }
+    }
+    bail!(
+        "no ipvlan-ctl beside {}: build it, or set IPVLAN_CTL to its path",
+        own.display()
+    )
+}

@@ -1,0 +1,90 @@
+//! Everything that enforcement may leave behind, so that two moments can be compared.
+
+use std::{collections::BTreeSet, fmt, path::Path};
+
+use anyhow::{Context as _, Result};
+use aya::programs::{SchedClassifier, TcAttachType};
+use serde_json::Value;
+
+use crate::{Netns, Sandbox, netns::run};
+
+/// Links, queueing disciplines, filters, TCX programs, pins and rows, one line each.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Snapshot(BTreeSet<String>);
+
+impl Snapshot {
+    /// Looks at the sandbox's host and LAN, at `others`, and at what `ipvlan-ctl` keeps.
+    ///
+    /// # Errors
+    /// Fails if something can't be listed.
+    pub fn take(sandbox: &Sandbox, others: &[&Netns]) -> Result<Self> {
+        let mut lines = BTreeSet::new();
+        for netns in [&sandbox.host, &sandbox.lan]
+            .into_iter()
+            .chain(others.iter().copied())
+        {
+            devices(netns, &mut lines)?;
+        }
+        pins(sandbox.pins(), &mut lines)?;
+        for list in ["network ls", "ps"] {
+            let rows: Vec<Value> = sandbox.ctl_json(list)?;
+            lines.extend(rows.iter().map(|row| format!("{list}: {}", row["name"])));
+        }
+        Ok(Self(lines))
+    }
+
+    /// What is here and wasn't in `earlier`, or the other way round; empty if nothing changed.
+    #[must_use]
+    pub fn changes(&self, earlier: &Self) -> Vec<String> {
+        let new = self.0.difference(&earlier.0).map(|line| format!("left: {line}"));
+        let gone = earlier.0.difference(&self.0).map(|line| format!("gone: {line}"));
+        new.chain(gone).collect()
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_set().entries(&self.0).finish()
+    }
+}
+
+fn devices(netns: &Netns, lines: &mut BTreeSet<String>) -> Result<()> {
+    let links: Vec<Value> =
+        serde_json::from_str(&netns.ip("-json -details link show")?).context("read ip's JSON")?;
+    for link in &links {
+        let name = link["ifname"].as_str().context("a link without a name")?;
+        let at = format!("{} {name}", netns.name());
+        lines.insert(format!("{at}: {}", link["linkinfo"]["info_kind"]));
+        for side in ["ingress", "egress"] {
+            let filters = netns
+                .tc(&format!("filter show dev {name} {side}"))
+                .unwrap_or_default();
+            lines.extend(filters.lines().map(|filter| format!("{at} {side}: {filter}")));
+        }
+        for (side, attach_type) in [
+            ("ingress", TcAttachType::Ingress),
+            ("egress", TcAttachType::Egress),
+        ] {
+            // Older kernels have no TCX to ask about.
+            let programs = netns.enter(|| Ok(SchedClassifier::query_tcx(name, attach_type)))?;
+            for program in programs.map(|(_revision, programs)| programs).unwrap_or_default() {
+                lines.insert(format!("{at} tcx {side}: program {}", program.id()));
+            }
+        }
+    }
+    let qdiscs = netns.tc("qdisc show")?;
+    lines.extend(qdiscs.lines().map(|qdisc| format!("{}: {qdisc}", netns.name())));
+    Ok(())
+}
+
+/// Files only: empty directories pin nothing.
+fn pins(directory: &Path, lines: &mut BTreeSet<String>) -> Result<()> {
+    if !directory.exists() {
+        return Ok(());
+    }
+    let found = run(std::process::Command::new("find")
+        .arg(directory)
+        .args(["-type", "f"]))?;
+    lines.extend(found.lines().map(|path| format!("pin: {path}")));
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Where a marked frame came out: every place is watched at once.
+
+use std::{
+    collections::BTreeSet,
+    io::ErrorKind,
+    net::{Ipv6Addr, UdpSocket},
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    Netns,
+    frame::PORT,
+    packet::{ETH_ARP, ETH_IPV4, ETH_IPV6, PacketSocket},
+};
+
+/// How long a frame that must arrive is waited for. Reached only when a test fails.
+pub const ARRIVAL: Duration = Duration::from_secs(5);
+/// How long after the last proof a stray copy may still come: the kernel's multicast worker is the slowest path.
+pub const SETTLE: Duration = Duration::from_millis(150);
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Bytes that occur in no other frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marker(Vec<u8>);
+
+impl Marker {
+    /// A marker never used before.
+    #[must_use]
+    pub fn unique() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(format!("ipvlan-probe {} {number:08x}.", process::id()).into_bytes())
+    }
+
+    /// The marker as a payload.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn is_in(&self, frame: &[u8]) -> bool {
+        frame.windows(self.0.len()).any(|window| window == self.0)
+    }
+}
+
+#[derive(Debug)]
+enum Source {
+    Packet(PacketSocket),
+    Udp(UdpSocket),
+}
+
+impl Source {
+    fn receive(&self) -> Result<Option<Vec<u8>>> {
+        match self {
+            Self::Packet(socket) => socket.receive(),
+            Self::Udp(socket) => {
+                let mut payload = vec![0; 65_536];
+                match socket.recv(&mut payload) {
+                    Ok(length) => {
+                        payload.truncate(length);
+                        Ok(Some(payload))
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+                    Err(error) => Err(error).context("receive a datagram"),
+                }
+            }
+        }
+    }
+}
+
+/// A set of named places where frames may come out.
+#[derive(Debug, Default)]
+pub struct Watch {
+    places: Vec<(String, Vec<Source>)>,
+}
+
+impl Watch {
+    /// Watches nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Watches what gets past the programs on `interface`: what the stack behind it receives.
+    ///
+    /// # Errors
+    /// Fails if the interface isn't there.
+    pub fn accepted(mut self, place: &str, netns: &Netns, interface: &str) -> Result<Self> {
+        let sockets = [ETH_IPV4, ETH_IPV6, ETH_ARP]
+            .into_iter()
+            .map(|ethertype| PacketSocket::accepted(netns, interface, ethertype).map(Source::Packet))
+            .collect::<Result<_>>()?;
+        self.places.push((place.to_owned(), sockets));
+        Ok(self)
+    }
+
+    /// Watches everything that comes in on `interface`, before any program.
+    ///
+    /// # Errors
+    /// Fails if the interface isn't there.
+    pub fn wire(mut self, place: &str, netns: &Netns, interface: &str) -> Result<Self> {
+        self.places.push((
+            place.to_owned(),
+            vec![Source::Packet(PacketSocket::wiretap(netns, interface)?)],
+        ));
+        Ok(self)
+    }
+
+    /// Watches an ordinary socket in `netns`, bound to [`PORT`] on every address of both families.
+    ///
+    /// # Errors
+    /// Fails if the port is taken there.
+    pub fn socket(mut self, place: &str, netns: &Netns) -> Result<Self> {
+        let socket =
+            netns.enter(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, PORT)).context("bind a UDP socket"))?;
+        socket.set_nonblocking(true)?;
+        self.places.push((place.to_owned(), vec![Source::Udp(socket)]));
+        Ok(self)
+    }
+
+    /// The places where `marker` came out. Returns [`SETTLE`] after it has been seen at all of `expected`, at the
+    /// latest after [`ARRIVAL`].
+    ///
+    /// # Errors
+    /// Fails if a socket does.
+    pub fn seen(&self, marker: &Marker, expected: &[&str]) -> Result<BTreeSet<String>> {
+        let deadline = Instant::now() + ARRIVAL;
+        let mut seen = BTreeSet::new();
+        while !expected.iter().all(|place| seen.contains(*place)) && Instant::now() < deadline {
+            self.collect(marker, &mut seen)?;
+            thread::sleep(PAUSE);
+        }
+        thread::sleep(SETTLE);
+        self.collect(marker, &mut seen)?;
+        Ok(seen)
+    }
+
+    fn collect(&self, marker: &Marker, seen: &mut BTreeSet<String>) -> Result<()> {
+        for (place, sources) in &self.places {
+            for source in sources {
+                while let Some(frame) = source.receive()? {
+                    if marker.is_in(&frame) {
+                        seen.insert(place.clone());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
