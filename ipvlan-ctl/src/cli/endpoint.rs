@@ -1,0 +1,148 @@
+//! `ipvlan-ctl attach`, `detach` and `ps`.
+
+use clap::Args;
+use comfy_table::Cell;
+
+use super::{
+    Format,
+    render::{finish, join, json, or_dash, print_table, print_warnings, state},
+};
+use crate::service::{AttachRequest, Error, Report, Root, Session, Target};
+
+/// What `attach` and `run` have in common.
+#[derive(Debug, Args)]
+pub(super) struct EndpointArgs {
+    /// Name of the endpoint; made of the network's where none is given
+    #[arg(long)]
+    name: Option<String>,
+    /// Its IPv4 address; a free one where none is given
+    #[arg(long, value_name = "IP")]
+    ip: Option<String>,
+    /// Its IPv6 address; a free one where none is given
+    #[arg(long, value_name = "IP")]
+    ip6: Option<String>,
+    /// Name of its interface
+    #[arg(long, default_value = "eth0")]
+    ifname: String,
+}
+
+impl EndpointArgs {
+    pub(super) fn request(self, network: String) -> AttachRequest {
+        let Self {
+            name,
+            ip,
+            ip6,
+            ifname,
+        } = self;
+        AttachRequest {
+            network,
+            name,
+            ip,
+            ip6,
+            ifname,
+        }
+    }
+}
+
+const ATTACH_HELP: &str = "\
+Examples:
+  ipvlan-ctl attach db_net --netns red --name ipv1
+  ipvlan-ctl attach db_net --pid 4242 --ip 192.168.1.9 --ifname eth1";
+
+#[derive(Debug, Args)]
+#[command(after_help = ATTACH_HELP)]
+pub(super) struct Attach {
+    /// Name of the network
+    network: String,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    endpoint: EndpointArgs,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct TargetArgs {
+    /// Network namespace: a name, as 'ip netns' lists it, or a path
+    #[arg(long, value_name = "NAME|PATH")]
+    netns: Option<String>,
+    /// Network namespace of a process
+    #[arg(long)]
+    pid: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Detach {
+    /// Names of endpoints
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+impl Attach {
+    pub(super) fn execute(self, root: &Root, format: Format) -> Result<u8, Error> {
+        let target = match (self.target.netns, self.target.pid) {
+            (_, Some(pid)) => Target::Pid(pid),
+            (netns, None) => Target::Named(netns.unwrap_or_default()),
+        };
+        let request = self.endpoint.request(self.network);
+        let mut session = Session::begin(root)?;
+        let result = target
+            .open()
+            .map_err(Error::from)
+            .and_then(|netns| session.attach(&request, netns));
+        print_warnings(&session.take_warnings());
+        let endpoint = result?;
+        if format == Format::Json {
+            let endpoints = Report::read(root)?.endpoints();
+            json(&endpoints.into_iter().find(|report| report.slot == endpoint.slot));
+        } else {
+            println!("{} {}", endpoint.name, join(global(&endpoint)));
+        }
+        Ok(0)
+    }
+}
+
+/// The addresses that others reach the endpoint by.
+fn global(endpoint: &crate::model::Endpoint) -> impl Iterator<Item = std::net::IpAddr> + use<> {
+    let link_local = endpoint.addresses.link_local.map(std::net::IpAddr::V6);
+    endpoint
+        .addresses
+        .iter()
+        .filter(move |address| Some(*address) != link_local)
+}
+
+impl Detach {
+    pub(super) fn execute(self, root: &Root, format: Format) -> Result<u8, Error> {
+        let mut session = Session::begin(root)?;
+        let mut results = Vec::new();
+        for name in self.names {
+            let result = session.detach(&name);
+            results.push((name, result));
+        }
+        print_warnings(&session.take_warnings());
+        finish(results, format)
+    }
+}
+
+/// `ipvlan-ctl ps`.
+pub(super) fn list(root: &Root, format: Format) -> Result<u8, Error> {
+    let endpoints = Report::read(root)?.endpoints();
+    if format == Format::Json {
+        json(&endpoints);
+        return Ok(0);
+    }
+    let rows = endpoints.iter().map(|endpoint| {
+        let ipv4 = endpoint.ipv4.map(|address| address.to_string());
+        let ipv6 = endpoint.ipv6.map(|address| address.to_string());
+        vec![
+            Cell::new(&endpoint.name),
+            Cell::new(&endpoint.network),
+            Cell::new(or_dash(join(ipv4.into_iter().chain(ipv6)))),
+            Cell::new(&endpoint.ifname),
+            Cell::new(&endpoint.netns),
+            state(&endpoint.state),
+        ]
+    });
+    print_table(&["NAME", "NETWORK", "IP", "IFNAME", "NETNS", "STATE"], rows);
+    Ok(0)
+}

@@ -1,0 +1,190 @@
+//! The command line.
+
+mod endpoint;
+mod network;
+mod render;
+mod run;
+mod stats;
+
+use std::{io, path::PathBuf};
+
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+pub use render::{print_error, print_usage_error, wants_json};
+
+use crate::service::{Error, Root};
+
+const AFTER_HELP: &str = "\
+Examples:
+  ipvlan-ctl network create --subnet 192.168.1.0/24 --gateway 192.168.1.1 -o parent=eth0 db_net
+  ip netns add red && ipvlan-ctl attach db_net --netns red --name ipv1
+  ipvlan-ctl run --network db_net --name ipv2 -- ping -c 4 192.168.1.2
+  ipvlan-ctl ps
+  ipvlan-ctl stats
+  ipvlan-ctl detach ipv1 && ipvlan-ctl network rm db_net
+
+Exit status: 0 success, 1 failure, 2 bad input; 'run' exits with its command's, or with 128 and the number of the signal
+that ended it.";
+
+/// Isolated ipvlan networks: every frame is checked in the kernel, whichever way it leaves a container.
+#[derive(Debug, Parser)]
+#[command(version, after_help = AFTER_HELP, max_term_width = 110, propagate_version = true)]
+pub struct Cli {
+    /// Directory of the state
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "IPVLAN_ROOT",
+        help_heading = "Global options"
+    )]
+    root: Option<PathBuf>,
+    /// Directory of the pins, on a BPF file system
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "IPVLAN_PIN_DIR",
+        help_heading = "Global options"
+    )]
+    pin_dir: Option<PathBuf>,
+    /// How results and errors are printed
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        help_heading = "Global options"
+    )]
+    format: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How results and errors are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Create, list, show and remove networks
+    #[command(subcommand)]
+    Network(network::Command),
+    /// Attach an endpoint to a network namespace
+    Attach(endpoint::Attach),
+    /// Detach endpoints
+    Detach(endpoint::Detach),
+    /// List endpoints
+    Ps,
+    /// Show what endpoints and parents let through and refused
+    Stats(stats::Stats),
+    /// Run a command in a network namespace of its own
+    Run(run::Run),
+    /// Print a completion script
+    Completions {
+        /// The shell it is for
+        shell: clap_complete::Shell,
+    },
+}
+
+impl Cli {
+    /// How results and errors are to be printed.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Does what was asked and prints what came of it; returns the exit status.
+    pub fn execute(self) -> Result<u8, Error> {
+        let Self {
+            root,
+            pin_dir,
+            format,
+            command,
+        } = self;
+        if let Command::Completions { shell } = command {
+            clap_complete::generate(shell, &mut Self::command(), "ipvlan-ctl", &mut io::stdout());
+            return Ok(0);
+        }
+        let root = Root::new(root.as_deref(), pin_dir.as_deref())?;
+        match command {
+            Command::Network(command) => command.execute(&root, format),
+            Command::Attach(attach) => attach.execute(&root, format),
+            Command::Detach(detach) => detach.execute(&root, format),
+            Command::Ps => endpoint::list(&root, format),
+            Command::Stats(stats) => stats.execute(&root, format),
+            Command::Run(run) => run.execute(&root),
+            Command::Completions { .. } => Ok(0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("ipvlan-ctl").chain(line.split(' ')))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn lines_that_parse() {
+        for line in [
+            "network create --subnet 192.168.1.0/24 --gateway 192.168.1.1 -o parent=eth0 -o ipvlan_mode=l2 db_net",
+            "network create --subnet=192.168.1.0/24 --subnet=fd00::/64 --internal -o parent=eth0 db_net",
+            "network ls --format json",
+            "--root /r --pin-dir /p network inspect a b",
+            "network rm a b",
+            "attach db_net --netns red --name ipv1 --ip 192.168.1.5 --ip6 fd00::5 --ifname eth1",
+            "attach db_net --pid 42",
+            "detach ipv1 ipv2",
+            "ps --format json",
+            "stats",
+            "stats ipv1 eth0",
+            "run --network db_net --name ipv1 -- ping -c 4 192.168.1.2",
+            "completions bash",
+        ] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_that_do_not() {
+        for line in [
+            "",
+            "network",
+            "network create --subnet 10.0.0.0/24",
+            "network rm",
+            "attach db_net",
+            "attach db_net --netns red --pid 42",
+            "attach db_net --pid -1",
+            "attach db_net --pid x",
+            "detach",
+            "run --network db_net",
+            "run -- true",
+            "ps --format yaml",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_command_keeps_its_own_options() {
+        let cli = parse("run --network n -- ip --root x -j addr").unwrap();
+        assert!(cli.root.is_none());
+        let Command::Run(run) = cli.command else {
+            panic!("not run")
+        };
+        assert_eq!(run.command, ["ip", "--root", "x", "-j", "addr"]);
+    }
+}

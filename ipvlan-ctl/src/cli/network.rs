@@ -1,0 +1,156 @@
+//! `ipvlan-ctl network`.
+
+use clap::{Args, Subcommand};
+use comfy_table::Cell;
+
+use super::{
+    Format,
+    render::{finish, join, json, or_dash, print_table, print_warnings, state},
+};
+use crate::{
+    model::{NetworkSpec, RawNetwork},
+    service::{Error, NetworkReport, Report, Root, Session},
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Create a network
+    Create(Create),
+    /// List networks
+    #[command(visible_alias = "list")]
+    Ls,
+    /// Show networks and their endpoints
+    Inspect {
+        /// Names of networks
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Remove networks
+    #[command(visible_alias = "remove")]
+    Rm {
+        /// Names of networks
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+}
+
+const CREATE_HELP: &str = "\
+Options for -o:
+  parent=IFACE               the interface that the network uses
+  ipvlan_mode=l2             the only mode that this version enforces
+  ipvlan_flag=bridge|private whether its endpoints reach each other (bridge, the default)
+  mtu=N                      the mtu of its endpoints (the parent's)
+  internal=true              the same as --internal
+
+Examples:
+  ipvlan-ctl network create --subnet 192.168.1.0/24 --gateway 192.168.1.1 -o parent=eth0 db_net
+  ipvlan-ctl network create --subnet 10.9.0.0/24 --subnet fd00:9::/64 --internal -o parent=eth0 backend";
+
+#[derive(Debug, Args)]
+#[command(after_help = CREATE_HELP)]
+pub(super) struct Create {
+    /// Subnet of its endpoints: one of IPv4, one of IPv6, or both
+    #[arg(long = "subnet", value_name = "CIDR")]
+    subnets: Vec<String>,
+    /// Gateway in one of the subnets; the first usable address where none is given
+    #[arg(long = "gateway", value_name = "IP")]
+    gateways: Vec<String>,
+    /// Let nothing pass between the network and the wire
+    #[arg(long)]
+    internal: bool,
+    /// Set an option of the driver
+    #[arg(short = 'o', long = "opt", value_name = "KEY=VALUE")]
+    options: Vec<String>,
+    /// Name of the network
+    name: String,
+}
+
+impl Command {
+    pub(super) fn execute(self, root: &Root, format: Format) -> Result<u8, Error> {
+        match self {
+            Self::Create(create) => create.execute(root, format),
+            Self::Ls => {
+                let networks = Report::read(root)?.networks();
+                if format == Format::Json {
+                    json(&networks);
+                } else {
+                    table(&networks);
+                }
+                Ok(0)
+            }
+            // As Docker does, always JSON.
+            Self::Inspect { names } => {
+                json(&Report::read(root)?.inspect(&names)?);
+                Ok(0)
+            }
+            Self::Rm { names } => {
+                let mut session = Session::begin(root)?;
+                let results = names.into_iter().map(|name| {
+                    let result = session.remove_network(&name);
+                    (name, result)
+                });
+                let results = results.collect();
+                print_warnings(&session.take_warnings());
+                finish(results, format)
+            }
+        }
+    }
+}
+
+impl Create {
+    fn execute(self, root: &Root, format: Format) -> Result<u8, Error> {
+        let Self {
+            subnets,
+            gateways,
+            internal,
+            options,
+            name,
+        } = self;
+        let spec = NetworkSpec::parse(&RawNetwork {
+            name,
+            subnets,
+            gateways,
+            internal,
+            options,
+        })?;
+        let name = spec.name.to_string();
+        let mut session = Session::begin(root)?;
+        let result = session.create_network(spec);
+        print_warnings(&session.take_warnings());
+        result?;
+        if format == Format::Json {
+            json(&Report::read(root)?.inspect(&[name])?);
+        } else {
+            println!("{name}");
+        }
+        Ok(0)
+    }
+}
+
+fn table(networks: &[NetworkReport]) {
+    let rows = networks.iter().map(|network| {
+        vec![
+            Cell::new(&network.name),
+            Cell::new(&network.parent),
+            Cell::new(network.mode),
+            Cell::new(network.flag),
+            Cell::new(if network.internal { "yes" } else { "no" }),
+            Cell::new(or_dash(join(network.subnets.iter().map(|subnet| subnet.subnet)))),
+            Cell::new(or_dash(join(network.subnets.iter().map(|subnet| subnet.gateway)))),
+            Cell::new(network.endpoints.len()),
+            state(&network.state),
+        ]
+    });
+    let header = [
+        "NAME",
+        "PARENT",
+        "MODE",
+        "FLAG",
+        "INTERNAL",
+        "SUBNET",
+        "GATEWAY",
+        "ENDPOINTS",
+        "STATE",
+    ];
+    print_table(&header, rows);
+}

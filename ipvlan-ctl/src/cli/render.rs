@@ -1,0 +1,165 @@
+//! Tables, JSON and error lines.
+
+use std::{fmt::Display, io::IsTerminal as _};
+
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use serde::Serialize;
+use serde_json::json as object;
+
+use super::Format;
+use crate::service::Error;
+
+/// Exit status of a failure.
+const FAILURE: u8 = 1;
+/// Exit status of input that can't be used, whatever the state of the machine.
+const BAD_INPUT: u8 = 2;
+
+/// Whether a command line that clap refused asked for JSON.
+#[must_use]
+pub fn wants_json(arguments: &[String]) -> bool {
+    let own = arguments.iter().take_while(|argument| *argument != "--");
+    let own: Vec<_> = own.map(String::as_str).collect();
+    own.contains(&"--format=json") || own.windows(2).any(|pair| pair == ["--format", "json"])
+}
+
+/// Prints an error, and what to do about it; returns the exit status.
+#[must_use]
+pub fn print_error(error: &Error, format: Format) -> u8 {
+    print_lines(&error.to_string(), error.hint().as_deref(), format);
+    if matches!(error, Error::Invalid(_)) {
+        BAD_INPUT
+    } else {
+        FAILURE
+    }
+}
+
+/// Prints what clap has against a command line: its first paragraph is the error, its tip or its usage the hint.
+#[must_use]
+pub fn print_usage_error(error: &clap::Error, format: Format) -> u8 {
+    let text = error.render().to_string();
+    let paragraphs: Vec<String> = text
+        .split("\n\n")
+        .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    let message = paragraphs
+        .first()
+        .map_or("", |first| first.trim_start_matches("error: "));
+    let hint = |prefix| {
+        paragraphs
+            .iter()
+            .find_map(|paragraph| paragraph.strip_prefix(prefix))
+    };
+    let hint = hint("tip: ")
+        .map(str::to_owned)
+        .or_else(|| hint("Usage: ").map(|usage| format!("usage: {usage}")));
+    print_lines(message, hint.as_deref(), format);
+    BAD_INPUT
+}
+
+fn print_lines(message: &str, hint: Option<&str>, format: Format) {
+    if format == Format::Json {
+        json(&object!({ "error": { "message": message, "hint": hint } }));
+        return;
+    }
+    let label = |text: &str, color: &str| {
+        if std::io::stderr().is_terminal() && allows_color() {
+            format!("\x1b[{color}m{text}:\x1b[0m")
+        } else {
+            format!("{text}:")
+        }
+    };
+    // An error of a library may have several lines.
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    eprintln!("{} {message}", label("error", "1;31"));
+    if let Some(hint) = hint {
+        eprintln!("{} {hint}", label("hint", "36"));
+    }
+}
+
+pub(super) fn print_warnings(warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+}
+
+/// Prints the names of what is gone, and an error for each thing that isn't; returns the exit status.
+pub(super) fn finish(results: Vec<(String, Result<Vec<Error>, Error>)>, format: Format) -> Result<u8, Error> {
+    let mut done = Vec::new();
+    let mut errors = Vec::new();
+    for (name, result) in results {
+        match result {
+            Ok(left) if left.is_empty() => done.push(name),
+            Ok(left) => errors.extend(left),
+            Err(error) => errors.push(error),
+        }
+    }
+    if format == Format::Table {
+        done.iter().for_each(|name| println!("{name}"));
+    } else if errors.is_empty() {
+        json(&done);
+    }
+    // The caller prints the last one, as it does a command's only one.
+    let Some(last) = errors.pop() else { return Ok(0) };
+    for error in &errors {
+        let _ = print_error(error, Format::Table);
+    }
+    Err(last)
+}
+
+pub(super) fn json(value: &impl Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => println!("{text}"),
+        Err(error) => eprintln!("error: can't print the result as JSON: {error}"),
+    }
+}
+
+fn allows_color() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+pub(super) fn print_table(header: &[&str], rows: impl Iterator<Item = Vec<Cell>>) {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
+    if !allows_color() {
+        table.force_no_tty();
+    }
+    table.set_header(header).add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    println!("{}", table.trim_fmt());
+}
+
+/// The state of a network or an endpoint; comfy-table leaves colours out where stdout is no terminal.
+pub(super) fn state(state: &str) -> Cell {
+    let color = if state == "up" {
+        Color::Green
+    } else {
+        Color::Yellow
+    };
+    Cell::new(state).fg(color)
+}
+
+pub(super) fn join(items: impl Iterator<Item = impl Display>) -> String {
+    items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn or_dash(text: String) -> String {
+    if text.is_empty() { "-".into() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_asked_for_before_the_command_only() {
+        let json = |line: &str| wants_json(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        assert!(json("ps --format json --bad"));
+        assert!(json("ps --format=json --bad"));
+        assert!(!json("run --bad -- x --format json"));
+        assert!(!json("ps --format table"));
+    }
+}

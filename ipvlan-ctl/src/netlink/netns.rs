@@ -1,0 +1,270 @@
+//! Network namespaces: opened by path, told apart by the kernel's cookie.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::{AsFd, BorrowedFd},
+    path::{Path, PathBuf},
+    thread,
+};
+
+use nix::{
+    errno::Errno,
+    sched::{CloneFlags, setns, unshare},
+    sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socket},
+};
+
+use crate::model::NetnsRef;
+
+const NAMED: &str = "/run/netns";
+
+// The macro names what it calls without their path.
+use nix::{getsockopt_impl, libc, sockopt_impl};
+sockopt_impl!(
+    /// `SO_NETNS_COOKIE`, Linux 5.14.
+    NetnsCookie,
+    GetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_NETNS_COOKIE,
+    u64
+);
+
+/// A namespace can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum NetnsError {
+    /// There is nothing at the path.
+    #[error("network namespace '{0}' doesn't exist")]
+    Missing(String),
+    /// No process has this number.
+    #[error("process {0} doesn't exist")]
+    NoProcess(u32),
+    /// The file isn't one.
+    #[error("'{0}' is not a network namespace")]
+    NotOne(String),
+    /// The kernel refuses.
+    #[error("can't enter network namespace '{label}': {source}")]
+    Io {
+        /// What the user called it.
+        label: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// An open network namespace. It lives at least as long as this.
+#[derive(Debug)]
+pub struct Netns {
+    file: File,
+    identity: NetnsRef,
+}
+
+impl Netns {
+    /// The namespace that the calling thread is in.
+    pub fn current() -> Result<Self, NetnsError> {
+        Self::open("the host's", Path::new("/proc/thread-self/ns/net"))
+    }
+
+    /// A namespace by its name, as `ip netns` lists it, or by its path.
+    pub fn named(name_or_path: &str) -> Result<Self, NetnsError> {
+        let path = if name_or_path.contains('/') {
+            PathBuf::from(name_or_path)
+        } else {
+            Path::new(NAMED).join(name_or_path)
+        };
+        Self::open(name_or_path, &path)
+    }
+
+    /// The namespace of a process.
+    pub fn of_process(pid: u32) -> Result<Self, NetnsError> {
+        Self::open(
+            &format!("pid:{pid}"),
+            &PathBuf::from(format!("/proc/{pid}/ns/net")),
+        )
+        .map_err(|error| match error {
+            NetnsError::Missing(_) => NetnsError::NoProcess(pid),
+            other => other,
+        })
+    }
+
+    /// A new namespace with its loopback interface up, kept by this process alone.
+    pub fn fresh() -> Result<Self, NetnsError> {
+        let label = format!("run:{}", std::process::id());
+        let io = |source: io::Error| NetnsError::Io {
+            label: label.clone(),
+            source,
+        };
+        let file = on_thread(|| {
+            unshare(CloneFlags::CLONE_NEWNET)?;
+            File::open("/proc/thread-self/ns/net")
+        })
+        .map_err(io)?;
+        let path = format!(
+            "/proc/{}/fd/{}",
+            std::process::id(),
+            std::os::fd::AsRawFd::as_raw_fd(&file)
+        );
+        let netns = Self::from_file(file, &label, Path::new(&path))?;
+        let up = netns.run(|| {
+            let netlink = super::Netlink::open()?;
+            netlink
+                .link_by_name("lo")?
+                .map_or(Ok(()), |lo| netlink.set_up(lo.index))
+        })?;
+        up.map_err(|error| io(error.source))?;
+        Ok(netns)
+    }
+
+    /// Finds a namespace again: where it was, else where any process or mount holds it. `None` once it is gone, even
+    /// if its path or its inode number are another namespace's now.
+    #[must_use]
+    pub fn find(wanted: &NetnsRef) -> Option<Self> {
+        let same = |path: &Path| {
+            let netns = Self::open(&wanted.label, path).ok()?;
+            (netns.identity.cookie == wanted.cookie).then_some(netns)
+        };
+        same(&wanted.path).or_else(|| held().iter().find_map(|path| same(path)))
+    }
+
+    /// The names that `ip netns` lists.
+    #[must_use]
+    pub fn names() -> Vec<String> {
+        let entries = fs::read_dir(NAMED).into_iter().flatten().flatten();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn open(label: &str, path: &Path) -> Result<Self, NetnsError> {
+        let file = File::open(path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => NetnsError::Missing(label.to_owned()),
+            _ => NetnsError::Io {
+                label: label.to_owned(),
+                source,
+            },
+        })?;
+        Self::from_file(file, label, path)
+    }
+
+    fn from_file(file: File, label: &str, path: &Path) -> Result<Self, NetnsError> {
+        let identity = NetnsRef {
+            label: label.to_owned(),
+            path: path.to_owned(),
+            cookie: 0,
+        };
+        let mut netns = Self { file, identity };
+        netns.identity.cookie = netns
+            .run(read_cookie)?
+            .map_err(|errno| netns.error(errno.into()))?;
+        Ok(netns)
+    }
+
+    fn error(&self, source: io::Error) -> NetnsError {
+        let label = self.identity.label.clone();
+        // What setns(2) says of a descriptor that isn't a network namespace's.
+        if source.raw_os_error() == Some(Errno::EINVAL as i32) {
+            NetnsError::NotOne(label)
+        } else {
+            NetnsError::Io { label, source }
+        }
+    }
+
+    /// How to find it again.
+    #[must_use]
+    pub const fn identity(&self) -> &NetnsRef {
+        &self.identity
+    }
+
+    /// Where it was opened.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.identity.path
+    }
+
+    /// Runs `work` inside, on a thread of its own, so that no other code ever finds itself in the wrong namespace.
+    pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NetnsError> {
+        on_thread(|| {
+            setns(self.file.as_fd(), CloneFlags::CLONE_NEWNET)?;
+            Ok(work())
+        })
+        .map_err(|source| self.error(source))
+    }
+
+    /// Writes a sysctl of an interface inside; without IPv6 in the kernel there is none to write.
+    pub fn set_ipv6_sysctl(&self, ifname: &str, key: &str, value: &str) -> Result<(), NetnsError> {
+        let path = format!("/proc/sys/net/ipv6/conf/{ifname}/{key}");
+        match self.run(|| fs::write(path, value))? {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(self.error(source)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+fn on_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new()
+            .name("netns".into())
+            .spawn_scoped(scope, work)?;
+        thread
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn read_cookie() -> nix::Result<u64> {
+    let socket = socket(
+        AddressFamily::Unix,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
+    getsockopt(&socket, NetnsCookie)
+}
+
+/// Every path that may lead to a namespace that somebody holds: one per inode.
+fn held() -> Vec<PathBuf> {
+    let processes = fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("ns/net"));
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts: Vec<PathBuf> = mounts
+        .lines()
+        .filter(|line| line.contains(" - nsfs "))
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(PathBuf::from)
+        .collect();
+    let mut seen = std::collections::BTreeSet::new();
+    processes
+        .chain(mounts)
+        .filter(|path| {
+            use std::os::unix::fs::MetadataExt as _;
+            fs::metadata(path).is_ok_and(|file| seen.insert((file.dev(), file.ino())))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert_eq!(
+            Netns::named("no-such-netns").unwrap_err().to_string(),
+            "network namespace 'no-such-netns' doesn't exist"
+        );
+        assert_eq!(
+            Netns::of_process(u32::MAX).unwrap_err().to_string(),
+            "process 4294967295 doesn't exist"
+        );
+    }
+}

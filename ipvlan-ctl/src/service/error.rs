@@ -1,0 +1,252 @@
+//! What can go wrong, said once: what, with which value, and what to do.
+
+use std::{io, net::IpAddr, path::PathBuf};
+
+use ipnet::IpNet;
+
+use super::preflight::MINIMUM_KERNEL;
+use crate::{
+    bpf::BpfError,
+    ipam::Exhausted,
+    model::{Invalid, Mode},
+    netlink::{NetlinkError, Netns, NetnsError},
+    store::StoreError,
+};
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A value that can't be used at all.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// rtnetlink.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// A network namespace.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
+    /// Programs and maps.
+    #[error(transparent)]
+    Bpf(#[from] BpfError),
+    /// A full subnet.
+    #[error(transparent)]
+    Exhausted(#[from] Exhausted),
+
+    /// Capabilities are missing.
+    #[error("not permitted: {} missing", .0.join(" and "))]
+    NotPermitted(Vec<&'static str>),
+    /// The kernel is older than the programs need.
+    #[error("kernel too old: found {found}, need {}.{} or newer", MINIMUM_KERNEL.0, MINIMUM_KERNEL.1)]
+    KernelTooOld {
+        /// What `uname -r` says.
+        found: String,
+    },
+    /// The kernel can't make ipvlan slaves.
+    #[error("this kernel has no ipvlan ({release})")]
+    NoIpvlan {
+        /// What `uname -r` says.
+        release: String,
+    },
+    /// No place for pins.
+    #[error("{path} is not on a bpf file system")]
+    NotBpffs {
+        /// The pin directory.
+        path: PathBuf,
+    },
+    /// The root directory.
+    #[error("can't use state directory {path}: {source}")]
+    Root {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The command of `run`.
+    #[error("can't run '{command}': {source}")]
+    Command {
+        /// The command.
+        command: String,
+        /// Why.
+        source: io::Error,
+    },
+
+    /// No network has this name.
+    #[error("network '{0}' doesn't exist")]
+    NoNetwork(String),
+    /// A network has this name already.
+    #[error("network '{0}' exists already")]
+    NetworkExists(String),
+    /// Endpoints are attached.
+    #[error("network '{network}' has endpoints attached: {}", .endpoints.join(", "))]
+    NetworkInUse {
+        /// The network.
+        network: String,
+        /// Their names.
+        endpoints: Vec<String>,
+    },
+    /// Two networks would share addresses.
+    #[error("subnet {subnet} overlaps {other} of network '{network}' on the same parent")]
+    Overlap {
+        /// The new subnet.
+        subnet: IpNet,
+        /// The subnet that exists.
+        other: IpNet,
+        /// The network that has it.
+        network: String,
+    },
+    /// The parent works in another mode.
+    #[error("parent {parent} is in mode {mode} for network '{network}', and a parent has one mode")]
+    OtherMode {
+        /// The parent.
+        parent: String,
+        /// Its mode.
+        mode: Mode,
+        /// The network that set it.
+        network: String,
+    },
+
+    /// No interface has the parent's name.
+    #[error("parent interface '{parent}' doesn't exist")]
+    NoParent {
+        /// The name.
+        parent: String,
+        /// Interfaces that could be one.
+        candidates: Vec<String>,
+    },
+    /// An interface that can't be a parent.
+    #[error("{parent} can't be a parent: {why}")]
+    NotAParent {
+        /// The interface.
+        parent: String,
+        /// Why.
+        why: String,
+    },
+    /// The interface that the network was made on is gone.
+    #[error("parent {parent} of network '{network}' is gone, or another interface has its name now")]
+    ParentGone {
+        /// The parent.
+        parent: String,
+        /// The network.
+        network: String,
+    },
+    /// Another driver has the parent.
+    #[error("parent {parent} is held by another driver, such as macvlan or a bridge")]
+    ParentBusy {
+        /// The parent.
+        parent: String,
+    },
+    /// The slave would send larger frames than its parent.
+    #[error("mtu {mtu} is larger than {parent_mtu}, the mtu of {parent}")]
+    MtuTooLarge {
+        /// The network's.
+        mtu: u32,
+        /// The parent.
+        parent: String,
+        /// The parent's.
+        parent_mtu: u32,
+    },
+
+    /// No endpoint has this name.
+    #[error("endpoint '{0}' doesn't exist")]
+    NoEndpoint(String),
+    /// An endpoint has this name already.
+    #[error("endpoint '{name}' exists already, in network '{network}'")]
+    EndpointExists {
+        /// The name.
+        name: String,
+        /// Its network.
+        network: String,
+    },
+    /// An address that an endpoint has.
+    #[error("address {address} is in use by endpoint '{endpoint}'")]
+    AddressTaken {
+        /// The address.
+        address: IpAddr,
+        /// The endpoint that has it.
+        endpoint: String,
+    },
+    /// An address that the host has.
+    #[error("address {address} is the host's own, on {parent}")]
+    AddressOfHost {
+        /// The address.
+        address: IpAddr,
+        /// The interface.
+        parent: String,
+    },
+    /// The interface name is taken.
+    #[error("interface {ifname} exists already in network namespace '{netns}'")]
+    IfNameTaken {
+        /// The name.
+        ifname: String,
+        /// The namespace.
+        netns: String,
+    },
+    /// The host's own namespace.
+    #[error("network namespace '{0}' is the host's own")]
+    HostNetns(String),
+    /// The namespace went away during the command.
+    #[error("network namespace '{0}' is gone")]
+    NetnsGone(String),
+    /// Neither an endpoint nor a parent.
+    #[error("'{0}' is neither an endpoint nor a parent")]
+    NoStats(String),
+}
+
+impl Error {
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Invalid(invalid) => return invalid.hint(),
+            Self::Store(StoreError::Open { .. }) | Self::NotPermitted(_) => {
+                "run as root, for instance with sudo".into()
+            }
+            Self::Store(StoreError::Newer { .. }) => "use the newer ipvlan-ctl that wrote it".into(),
+            Self::Netns(NetnsError::Missing(_)) => match Netns::names() {
+                names if names.is_empty() => {
+                    "no network namespace has a name: 'ip netns add NAME' makes one".into()
+                }
+                names => format!("named network namespaces: {}", names.join(", ")),
+            },
+            Self::Exhausted(_) => "detach an endpoint, or create a network with a larger subnet".into(),
+            Self::KernelTooOld { .. } => "boot a newer kernel; 6.6 or newer is best".into(),
+            Self::NoIpvlan { .. } => {
+                "'modprobe ipvlan' loads it, where the kernel was built with CONFIG_IPVLAN".into()
+            }
+            Self::NotBpffs { .. } => {
+                "mount one: mount -t bpf bpf /sys/fs/bpf, or choose another --pin-dir".into()
+            }
+            Self::Root { .. } => "choose another one with --root, or run as root".into(),
+            Self::NoNetwork(_) => "'ipvlan-ctl network ls' lists the networks".into(),
+            Self::NetworkExists(_) => "choose another name, or remove it with 'ipvlan-ctl network rm'".into(),
+            Self::NetworkInUse { endpoints, .. } => {
+                format!("first: ipvlan-ctl detach {}", endpoints.join(" "))
+            }
+            Self::Overlap { .. } => "choose a subnet that no network on this parent uses".into(),
+            Self::OtherMode { .. } => "use the same ipvlan_mode, or another parent".into(),
+            Self::NoParent { candidates, .. } if candidates.is_empty() => {
+                "no interface here can be a parent".into()
+            }
+            Self::NoParent { candidates, .. } => {
+                format!("interfaces that can be one: {}", candidates.join(", "))
+            }
+            Self::ParentGone { network, .. } => {
+                format!("remove the network with 'ipvlan-ctl network rm {network}' and create it again")
+            }
+            Self::ParentBusy { .. } => "remove what lies on it, or use another parent".into(),
+            Self::NoEndpoint(_) | Self::NoStats(_) => "'ipvlan-ctl ps' lists the endpoints".into(),
+            Self::EndpointExists { .. } => "choose another --name".into(),
+            Self::AddressTaken { .. } | Self::AddressOfHost { .. } => {
+                "choose another address, or leave it out to get a free one".into()
+            }
+            Self::IfNameTaken { .. } => "choose another --ifname".into(),
+            Self::HostNetns(_) => {
+                "an endpoint belongs in a namespace of its own: 'ip netns add NAME' makes one".into()
+            }
+            _ => return None,
+        })
+    }
+}

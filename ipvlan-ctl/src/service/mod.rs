@@ -1,0 +1,22 @@
+//! What the commands do. Every door to the controller leads here.
+
+mod endpoint;
+mod error;
+mod exec;
+mod network;
+mod plan;
+mod preflight;
+mod recover;
+mod report;
+mod root;
+mod session;
+
+pub use endpoint::{AttachRequest, Attachment, EndpointStep, Target};
+pub use error::Error;
+pub use exec::{Ran, run};
+pub use network::{Foundation, NetworkStep};
+pub use plan::{Failure, Plan, Step};
+pub use preflight::Facts;
+pub use report::{EndpointReport, NetworkReport, Report, StatsReport, SubnetReport};
+pub use root::Root;
+pub use session::Session;

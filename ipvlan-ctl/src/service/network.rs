@@ -1,0 +1,401 @@
+//! Networks: made on a parent, which they share.
+
+use ipvlan_common::{SlotEntry, types::WIRE};
+
+use super::{Error, Plan, Session, Step};
+use crate::{
+    bpf::ParentIdentity,
+    model::{IfName, Mode, Network, NetworkSpec, Parent, State},
+    netlink::Link,
+};
+
+/// A network being made or removed.
+pub struct Foundation<'s> {
+    session: &'s mut Session,
+    spec: NetworkSpec,
+    parent: Parent,
+    id: Option<u32>,
+}
+
+/// The steps from nothing to a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkStep {
+    /// The row of the network, and of its parent where it is the first one there.
+    Record,
+    /// The maps that all share.
+    Maps,
+    /// The parent's slot.
+    Slot,
+    /// The parent's programs.
+    Programs,
+    /// The network is complete.
+    Commit,
+}
+
+impl NetworkStep {
+    /// All of them, in order.
+    #[must_use]
+    pub fn plan() -> Plan<Self> {
+        Plan::new(vec![
+            Self::Record,
+            Self::Maps,
+            Self::Slot,
+            Self::Programs,
+            Self::Commit,
+        ])
+    }
+}
+
+impl Foundation<'_> {
+    /// Whether no other network uses what `used_by` says this one does. So the first one makes the shared parts and the
+    /// last one removes them.
+    fn is_alone(&self, used_by: impl Fn(&Network) -> bool) -> Result<bool, Error> {
+        let networks = self.session.store.networks()?;
+        Ok(!networks
+            .iter()
+            .any(|network| Some(network.id) != self.id && used_by(network)))
+    }
+
+    fn is_alone_on_parent(&self) -> Result<bool, Error> {
+        self.is_alone(|network| network.parent == self.parent.slot)
+    }
+
+    /// The parent's name now; it may have been given another one.
+    fn ifname(&self) -> Result<String, Error> {
+        let link = self.session.netlink.link_by_index(self.parent.ifindex)?;
+        Ok(link.map_or_else(|| self.parent.name.to_string(), |link| link.name))
+    }
+}
+
+impl Step<Foundation<'_>> for NetworkStep {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Maps => "maps",
+            Self::Slot => "slot",
+            Self::Programs => "programs",
+            Self::Commit => "commit",
+        }
+    }
+
+    fn apply(&self, context: &mut Foundation<'_>) -> Result<(), Error> {
+        let Parent { slot, seal, mac, .. } = context.parent;
+        match self {
+            Self::Record => {
+                let network = context
+                    .session
+                    .store
+                    .insert_network(&context.spec, &context.parent)?;
+                context.id = Some(network.id);
+            }
+            Self::Maps => {
+                context.session.dataplane()?;
+            }
+            Self::Slot if context.is_alone_on_parent()? => {
+                let entry = SlotEntry {
+                    seal,
+                    network: 0,
+                    flags: WIRE,
+                };
+                context.session.dataplane()?.register_slot(slot, entry)?;
+            }
+            Self::Programs if context.is_alone_on_parent()? => {
+                let ifname = context.ifname()?;
+                let identity = ParentIdentity { slot, seal, mac };
+                let made_qdisc = context.session.dataplane()?.attach_parent(&identity, &ifname)?;
+                context.session.store.set_made_qdisc(slot, made_qdisc)?;
+            }
+            Self::Slot | Self::Programs => {}
+            Self::Commit => context.set_state(State::Up)?,
+        }
+        Ok(())
+    }
+
+    fn undo(&self, context: &mut Foundation<'_>) -> Result<(), Error> {
+        let Parent { slot, made_qdisc, .. } = context.parent;
+        match self {
+            Self::Record => {
+                if let Some(id) = context.id {
+                    context.session.store.delete_network(id)?;
+                }
+            }
+            Self::Maps if context.is_alone(|_| true)? => context.session.remove_dataplane()?,
+            Self::Slot if context.is_alone_on_parent()? => {
+                context.session.dataplane()?.unregister_slot(slot)?;
+            }
+            Self::Programs if context.is_alone_on_parent()? => {
+                let ifname = context.ifname()?;
+                context
+                    .session
+                    .dataplane()?
+                    .detach_parent(slot, &ifname, made_qdisc)?;
+            }
+            Self::Maps | Self::Slot | Self::Programs => {}
+            Self::Commit => context.set_state(State::Closing)?,
+        }
+        Ok(())
+    }
+
+    fn forgets(&self) -> bool {
+        *self == Self::Record
+    }
+}
+
+impl Foundation<'_> {
+    fn set_state(&mut self, state: State) -> Result<(), Error> {
+        if let Some(id) = self.id {
+            self.session.store.set_network_state(id, state)?;
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    /// Makes a network.
+    pub fn create_network(&mut self, spec: NetworkSpec) -> Result<(), Error> {
+        let mut foundation = self.found(spec)?;
+        let result = NetworkStep::plan().apply(&mut foundation);
+        result.map_err(|failure| self.fail(failure))
+    }
+
+    /// Checks all that can be checked before anything is made.
+    pub fn found(&mut self, spec: NetworkSpec) -> Result<Foundation<'_>, Error> {
+        if self.store.network(spec.name.as_str())?.is_some() {
+            return Err(Error::NetworkExists(spec.name.to_string()));
+        }
+        self.require_ipvlan()?;
+        let link = self.parent_link(&spec.parent)?;
+        let mac = check_parent(&link)?;
+        if let Some(mtu) = spec.mtu.filter(|mtu| *mtu > link.mtu) {
+            return Err(Error::MtuTooLarge {
+                mtu,
+                parent: link.name,
+                parent_mtu: link.mtu,
+            });
+        }
+        let parent = match self
+            .store
+            .parents()?
+            .into_iter()
+            .find(|parent| parent.ifindex == link.index)
+        {
+            Some(parent) => {
+                self.check_neighbours(&spec, &parent)?;
+                parent
+            }
+            None => self.new_parent(&link, mac, spec.mode)?,
+        };
+        Ok(Foundation {
+            session: self,
+            spec,
+            parent,
+            id: None,
+        })
+    }
+
+    fn parent_link(&self, name: &IfName) -> Result<Link, Error> {
+        let found = self.netlink.link_by_name(name.as_str())?;
+        found.map_or_else(
+            || {
+                let links = self.netlink.links()?;
+                let candidates = links.into_iter().filter(|link| check_parent(link).is_ok());
+                Err(Error::NoParent {
+                    parent: name.to_string(),
+                    candidates: candidates.map(|link| link.name).collect(),
+                })
+            },
+            Ok,
+        )
+    }
+
+    /// Whether the networks that share the parent bear another one.
+    fn check_neighbours(&self, spec: &NetworkSpec, parent: &Parent) -> Result<(), Error> {
+        for network in self
+            .store
+            .networks()?
+            .iter()
+            .filter(|network| network.parent == parent.slot)
+        {
+            let name = network.spec.name.to_string();
+            if parent.mode != spec.mode {
+                return Err(Error::OtherMode {
+                    parent: parent.name.to_string(),
+                    mode: parent.mode,
+                    network: name,
+                });
+            }
+            if let Some((subnet, other)) = spec.overlap(&network.spec) {
+                return Err(Error::Overlap {
+                    subnet,
+                    other,
+                    network: name,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn new_parent(&self, link: &Link, mac: [u8; 6], mode: Mode) -> Result<Parent, Error> {
+        // A parent of that name with another index went away; its networks hold its name.
+        let stale = self
+            .store
+            .networks()?
+            .into_iter()
+            .find(|network| network.spec.parent.as_str() == link.name);
+        if let Some(stale) = stale {
+            return Err(Error::ParentGone {
+                parent: link.name.clone(),
+                network: stale.spec.name.to_string(),
+            });
+        }
+        Ok(Parent {
+            slot: self.store.free_slot()?,
+            seal: new_seal(),
+            ifindex: link.index,
+            name: IfName::parse(&link.name)?,
+            mac,
+            mode,
+            made_qdisc: false,
+        })
+    }
+
+    /// Removes a network that no endpoint uses.
+    pub fn remove_network(&mut self, name: &str) -> Result<Vec<Error>, Error> {
+        let network = self
+            .store
+            .network(name)?
+            .ok_or_else(|| Error::NoNetwork(name.to_owned()))?;
+        let endpoints: Vec<_> = self
+            .store
+            .endpoints()?
+            .into_iter()
+            .filter(|endpoint| endpoint.network == network.id)
+            .map(|endpoint| endpoint.name.to_string())
+            .collect();
+        if !endpoints.is_empty() {
+            return Err(Error::NetworkInUse {
+                network: name.to_owned(),
+                endpoints,
+            });
+        }
+        self.tear_down_network(network)
+    }
+
+    pub(super) fn tear_down_network(&mut self, network: Network) -> Result<Vec<Error>, Error> {
+        let parent = self.parent(&network)?;
+        let mut foundation = Foundation {
+            session: self,
+            spec: network.spec,
+            parent,
+            id: Some(network.id),
+        };
+        Ok(NetworkStep::plan().undo(&mut foundation))
+    }
+
+    pub(super) fn parent(&self, network: &Network) -> Result<Parent, Error> {
+        let parents = self.store.parents()?;
+        // The store's foreign key holds it; a row missing is a store changed by hand.
+        parents
+            .into_iter()
+            .find(|parent| parent.slot == network.parent)
+            .ok_or_else(|| Error::NoParent {
+                parent: network.spec.parent.to_string(),
+                candidates: Vec::new(),
+            })
+    }
+}
+
+/// A random word that isn't 0, which never verifies.
+pub(super) fn new_seal() -> u32 {
+    rand::random_range(1..=u32::MAX)
+}
+
+/// Whether an interface can carry slaves; if so, its MAC address.
+fn check_parent(link: &Link) -> Result<[u8; 6], Error> {
+    let refuse = |why: String| {
+        Err(Error::NotAParent {
+            parent: link.name.clone(),
+            why,
+        })
+    };
+    if link.loopback {
+        return Err(crate::model::Invalid::Loopback.into());
+    }
+    if link.is_slave() {
+        return refuse("it is an ipvlan slave itself".into());
+    }
+    // A port's master receives all its frames; a VRF is the exception, it only routes.
+    if let Some(master) = link.port_of.as_ref().filter(|kind| *kind != "vrf") {
+        return refuse(format!("it is a port of a {master}"));
+    }
+    link.mac
+        .map_or_else(|| refuse("it has no Ethernet address".into()), Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link() -> Link {
+        Link {
+            index: 2,
+            name: "eth0".into(),
+            kind: String::new(),
+            mac: Some([2, 0, 0, 0, 0, 1]),
+            lower: None,
+            port_of: None,
+            mtu: 1500,
+            loopback: false,
+        }
+    }
+
+    #[test]
+    fn parents() {
+        assert!(check_parent(&link()).is_ok());
+        assert!(
+            check_parent(&Link {
+                port_of: Some("vrf".into()),
+                ..link()
+            })
+            .is_ok()
+        );
+        for (link, message) in [
+            (
+                Link {
+                    loopback: true,
+                    ..link()
+                },
+                "loopback interface is not a valid ipvlan parent link",
+            ),
+            (
+                Link {
+                    kind: "ipvlan".into(),
+                    ..link()
+                },
+                "eth0 can't be a parent: it is an ipvlan slave itself",
+            ),
+            (
+                Link {
+                    port_of: Some("bridge".into()),
+                    ..link()
+                },
+                "eth0 can't be a parent: it is a port of a bridge",
+            ),
+            (
+                Link { mac: None, ..link() },
+                "eth0 can't be a parent: it has no Ethernet address",
+            ),
+        ] {
+            assert_eq!(check_parent(&link).unwrap_err().to_string(), message);
+        }
+    }
+
+    #[test]
+    fn the_record_is_first_to_come_and_last_to_go() {
+        let names = NetworkStep::plan().names::<Foundation<'_>>();
+        assert_eq!(names, ["record", "maps", "slot", "programs", "commit"]);
+        assert!(<NetworkStep as Step<Foundation<'_>>>::forgets(
+            &NetworkStep::Record
+        ));
+    }
+}

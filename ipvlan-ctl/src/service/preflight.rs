@@ -1,0 +1,165 @@
+//! What the machine must offer. The rules are pure; only [`Facts::gather`] looks.
+
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+
+use nix::{
+    mount::{MsFlags, mount},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
+
+use super::Error;
+
+/// The oldest kernel that has all that the programs use.
+pub(super) const MINIMUM_KERNEL: (u32, u32) = (5, 15);
+
+const CAPABILITIES: [(u32, &str); 2] = [(12, "CAP_NET_ADMIN"), (21, "CAP_SYS_ADMIN")];
+
+/// What is known of the machine.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// What `uname -r` says.
+    pub release: String,
+    /// The effective capabilities of this process.
+    pub capabilities: u64,
+}
+
+impl Facts {
+    /// Looks at this machine.
+    #[must_use]
+    pub fn gather() -> Self {
+        let release = nix::sys::utsname::uname()
+            .map(|uname| uname.release().to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+        let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+        let capabilities = effective
+            .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+            .unwrap_or(0);
+        Self {
+            release,
+            capabilities,
+        }
+    }
+
+    /// Whether the controller can work here.
+    pub fn check(&self) -> Result<(), Error> {
+        let missing: Vec<_> = CAPABILITIES
+            .iter()
+            .filter(|(bit, _)| self.capabilities & (1 << bit) == 0)
+            .map(|(_, name)| *name)
+            .collect();
+        if !missing.is_empty() {
+            return Err(Error::NotPermitted(missing));
+        }
+        if version(&self.release).is_some_and(|version| version >= MINIMUM_KERNEL) {
+            Ok(())
+        } else {
+            Err(Error::KernelTooOld {
+                found: self.release.clone(),
+            })
+        }
+    }
+
+    /// Whether endpoints can be made, given what a probe for ipvlan found.
+    pub fn check_ipvlan(&self, present: bool) -> Result<(), Error> {
+        if present {
+            Ok(())
+        } else {
+            Err(Error::NoIpvlan {
+                release: self.release.clone(),
+            })
+        }
+    }
+}
+
+/// Major and minor number of a release such as `6.12.9-amd64`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// Makes sure that `pin_dir` can hold pins.
+pub(super) fn ensure_bpffs(pin_dir: &Path) -> Result<(), Error> {
+    const STANDARD: &str = "/sys/fs/bpf";
+    if is_bpffs(pin_dir) {
+        return Ok(());
+    }
+    // In a mount namespace of its own, such as 'ip netns exec' makes, a new mount and every pin in it would vanish with
+    // this process.
+    let lasting = match (fs::metadata("/proc/self/ns/mnt"), fs::metadata("/proc/1/ns/mnt")) {
+        (Ok(own), Ok(init)) => own.ino() == init.ino(),
+        _ => false,
+    };
+    if lasting && pin_dir.starts_with(STANDARD) {
+        // Its failure shows in the next look.
+        let _ = mount(Some("bpf"), STANDARD, Some("bpf"), MsFlags::empty(), None::<&str>);
+    }
+    if is_bpffs(pin_dir) {
+        Ok(())
+    } else {
+        Err(Error::NotBpffs {
+            path: pin_dir.to_owned(),
+        })
+    }
+}
+
+fn is_bpffs(path: &Path) -> bool {
+    let existing = path.ancestors().find(|ancestor| ancestor.exists());
+    existing
+        .and_then(|existing| statfs(existing).ok())
+        .is_some_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: u64 = 0x1ff_ffff_ffff;
+
+    fn facts(release: &str, capabilities: u64) -> Facts {
+        Facts {
+            release: release.into(),
+            capabilities,
+        }
+    }
+
+    #[test]
+    fn kernels() {
+        for good in [
+            "5.15.0",
+            "6.1.0-31-amd64",
+            "6.12.57+deb13-cloud-amd64",
+            "10.0-rc1",
+        ] {
+            assert!(facts(good, ROOT).check().is_ok(), "{good}");
+        }
+        for bad in ["5.14.21", "4.19.0", "", "foo"] {
+            let error = facts(bad, ROOT).check().unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                format!("kernel too old: found {bad}, need 5.15 or newer")
+            );
+        }
+    }
+
+    #[test]
+    fn capabilities() {
+        let error = facts("6.12.0", 0).check().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "not permitted: CAP_NET_ADMIN and CAP_SYS_ADMIN missing"
+        );
+        assert_eq!(error.hint().unwrap(), "run as root, for instance with sudo");
+        let error = facts("6.12.0", 1 << 12).check().unwrap_err();
+        assert_eq!(error.to_string(), "not permitted: CAP_SYS_ADMIN missing");
+    }
+
+    #[test]
+    fn ipvlan() {
+        let facts = facts("6.18.0", ROOT);
+        assert!(facts.check_ipvlan(true).is_ok());
+        let error = facts.check_ipvlan(false).unwrap_err();
+        assert_eq!(error.to_string(), "this kernel has no ipvlan (6.18.0)");
+        assert!(error.hint().unwrap().contains("CONFIG_IPVLAN"));
+    }
+}

@@ -1,0 +1,77 @@
+//! One command's hold on the state.
+
+use std::fs::File;
+
+use nix::fcntl::Flock;
+
+use super::{Error, Failure, Root, preflight};
+use crate::{bpf::Dataplane, netlink::Netlink, store::Store};
+
+/// The state, for a command that changes it: nobody else does meanwhile, and nothing is half done.
+pub struct Session {
+    root: Root,
+    pub(super) store: Store,
+    pub(super) netlink: Netlink,
+    pub(super) facts: preflight::Facts,
+    dataplane: Option<Dataplane>,
+    warnings: Vec<String>,
+    _lock: Flock<File>,
+}
+
+impl Session {
+    /// Checks the machine, waits for other commands, and clears away what a killed one left.
+    pub fn begin(root: &Root) -> Result<Self, Error> {
+        let facts = preflight::Facts::gather();
+        facts.check()?;
+        let lock = root.lock()?;
+        let mut session = Self {
+            root: root.clone(),
+            store: Store::open(&root.store())?,
+            netlink: Netlink::open()?,
+            facts,
+            dataplane: None,
+            warnings: Vec::new(),
+            _lock: lock,
+        };
+        session.repair()?;
+        Ok(session)
+    }
+
+    /// What went less than well so far, for the user to know.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    pub(super) fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
+    }
+
+    /// The error that the user gets; the rest of the failure are warnings.
+    pub(super) fn fail(&mut self, failure: Failure) -> Error {
+        for left in failure.left {
+            self.warn(format!("undoing after a failed {}: {left}", failure.step));
+        }
+        *failure.cause
+    }
+
+    pub(super) fn require_ipvlan(&self) -> Result<(), Error> {
+        self.facts.check_ipvlan(self.netlink.has_ipvlan()?)
+    }
+
+    pub(super) fn dataplane(&mut self) -> Result<&mut Dataplane, Error> {
+        let dataplane = match self.dataplane.take() {
+            Some(dataplane) => dataplane,
+            None => {
+                preflight::ensure_bpffs(self.root.pin_dir())?;
+                Dataplane::open(self.root.pin_dir())?
+            }
+        };
+        Ok(self.dataplane.insert(dataplane))
+    }
+
+    /// Removes the maps that all networks share.
+    pub(super) fn remove_dataplane(&mut self) -> Result<(), Error> {
+        self.dataplane = None;
+        Ok(Dataplane::remove_all(self.root.pin_dir())?)
+    }
+}

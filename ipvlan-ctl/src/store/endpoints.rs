@@ -1,0 +1,168 @@
+//! Endpoints and their addresses.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use rusqlite::{Row, params};
+
+use super::{Store, StoreError, note_slot, parsed};
+use crate::model::{Addresses, Endpoint, IfName, Name, NetnsRef, Slot, State};
+
+const IPV4: &str = "ipv4";
+const IPV6: &str = "ipv6";
+const LINK_LOCAL: &str = "link-local";
+
+impl Store {
+    /// All endpoints, by slot.
+    pub fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
+        let mut statement = self.db.prepare(
+            "SELECT endpoint.*, network.parent AS parent,
+                (SELECT address FROM address WHERE endpoint = endpoint.slot AND kind = 'ipv4') AS ipv4,
+                (SELECT address FROM address WHERE endpoint = endpoint.slot AND kind = 'ipv6') AS ipv6,
+                (SELECT address FROM address WHERE endpoint = endpoint.slot AND kind = 'link-local') AS link_local
+             FROM endpoint JOIN network ON network.id = endpoint.network ORDER BY endpoint.slot",
+        )?;
+        Ok(statement.query_map([], read)?.collect::<Result<_, _>>()?)
+    }
+
+    /// The endpoint called `name`.
+    pub fn endpoint(&self, name: &str) -> Result<Option<Endpoint>, StoreError> {
+        Ok(self
+            .endpoints()?
+            .into_iter()
+            .find(|endpoint| endpoint.name.as_str() == name))
+    }
+
+    /// Every address that endpoints on a parent hold, with the endpoint's name.
+    pub fn addresses(&self, parent: Slot) -> Result<BTreeMap<IpAddr, Name>, StoreError> {
+        let mut statement = self.db.prepare(
+            "SELECT address.address, endpoint.name AS name
+             FROM address JOIN endpoint ON endpoint.slot = address.endpoint WHERE address.parent = ?1",
+        )?;
+        let rows = statement.query_map([parent], |row| {
+            Ok((
+                parsed(row, "address", |text| text.parse().ok())?,
+                parsed(row, "name", |text| Name::parse("endpoint", text).ok())?,
+            ))
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Writes a new endpoint and takes its addresses.
+    pub fn insert_endpoint(&mut self, endpoint: &Endpoint) -> Result<(), StoreError> {
+        let write = self.db.transaction()?;
+        write.execute(
+            "INSERT INTO endpoint
+                (slot, seal, name, network, ifname, ifindex, netns_label, netns_path, netns_cookie, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            params![
+                endpoint.slot,
+                endpoint.seal,
+                endpoint.name.as_str(),
+                endpoint.network,
+                endpoint.ifname.as_str(),
+                endpoint.ifindex,
+                endpoint.netns.label,
+                endpoint.netns.path.to_string_lossy(),
+                endpoint.netns.cookie.cast_signed(),
+                endpoint.state.as_str()
+            ],
+        )?;
+        let Addresses {
+            ipv4,
+            ipv6,
+            link_local,
+        } = endpoint.addresses;
+        for (kind, address) in [
+            (IPV4, ipv4.map(IpAddr::V4)),
+            (IPV6, ipv6.map(IpAddr::V6)),
+            (LINK_LOCAL, link_local.map(IpAddr::V6)),
+        ] {
+            let Some(address) = address else { continue };
+            write.execute(
+                "INSERT INTO address (parent, address, kind, endpoint) VALUES (?1, ?2, ?3, ?4)",
+                params![endpoint.parent, address.to_string(), kind, endpoint.slot],
+            )?;
+        }
+        // A subnet with a colon is one of IPv6.
+        for (address, family) in [(ipv4.map(IpAddr::V4), 0), (ipv6.map(IpAddr::V6), 1)] {
+            let Some(address) = address else { continue };
+            write.execute(
+                "UPDATE pool SET last = ?1 WHERE network = ?2 AND (instr(subnet, ':') > 0) = ?3",
+                params![address.to_string(), endpoint.network, family],
+            )?;
+        }
+        note_slot(&write, endpoint.slot)?;
+        write.commit()?;
+        Ok(())
+    }
+
+    /// Says how far an endpoint has come.
+    pub fn set_endpoint_state(&mut self, slot: Slot, state: State) -> Result<(), StoreError> {
+        self.db.execute(
+            "UPDATE endpoint SET state = ?2 WHERE slot = ?1",
+            params![slot, state.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// Notes which interface is the endpoint's.
+    pub fn set_endpoint_ifindex(&mut self, slot: Slot, ifindex: u32) -> Result<(), StoreError> {
+        self.db.execute(
+            "UPDATE endpoint SET ifindex = ?2 WHERE slot = ?1",
+            params![slot, ifindex],
+        )?;
+        Ok(())
+    }
+
+    /// Forgets an endpoint and releases its addresses.
+    pub fn delete_endpoint(&mut self, slot: Slot) -> Result<(), StoreError> {
+        self.db.execute("DELETE FROM endpoint WHERE slot = ?1", [slot])?;
+        Ok(())
+    }
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
+    let address = |column| -> rusqlite::Result<Option<IpAddr>> {
+        let text: Option<String> = row.get(column)?;
+        text.map(|_| parsed(row, column, |text| text.parse().ok()))
+            .transpose()
+    };
+    let ipv4 = |address: IpAddr| -> Option<Ipv4Addr> {
+        if let IpAddr::V4(address) = address {
+            Some(address)
+        } else {
+            None
+        }
+    };
+    let ipv6 = |address: IpAddr| -> Option<Ipv6Addr> {
+        if let IpAddr::V6(address) = address {
+            Some(address)
+        } else {
+            None
+        }
+    };
+    let path: String = row.get("netns_path")?;
+    Ok(Endpoint {
+        slot: row.get("slot")?,
+        seal: row.get("seal")?,
+        name: parsed(row, "name", |text| Name::parse("endpoint", text).ok())?,
+        network: row.get("network")?,
+        parent: row.get("parent")?,
+        addresses: Addresses {
+            ipv4: address("ipv4")?.and_then(ipv4),
+            ipv6: address("ipv6")?.and_then(ipv6),
+            link_local: address("link_local")?.and_then(ipv6),
+        },
+        ifname: parsed(row, "ifname", |text| IfName::parse(text).ok())?,
+        ifindex: row.get("ifindex")?,
+        netns: NetnsRef {
+            label: row.get("netns_label")?,
+            path: path.into(),
+            cookie: row.get::<_, i64>("netns_cookie")?.cast_unsigned(),
+        },
+        state: parsed(row, "state", State::from_text)?,
+    })
+}

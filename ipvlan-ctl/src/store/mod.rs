@@ -1,0 +1,332 @@
+//! What was asked for, in SQLite. Readers need no lock; whoever writes holds the root's lock.
+
+mod endpoints;
+mod networks;
+mod schema;
+
+use std::{
+    collections::BTreeSet,
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OptionalExtension as _, Row, types::FromSqlError};
+
+use crate::model::{MAX_SLOT, Slot};
+
+/// The store can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file can't be opened.
+    #[error("can't open the store {path}: {source}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// SQLite says no.
+    #[error("the store failed: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// Written by a newer version of this program.
+    #[error("the store has version {found}, newer than {known}, the newest that this program knows")]
+    Newer {
+        /// The file's version.
+        found: u32,
+        /// The newest that this program knows.
+        known: u32,
+    },
+    /// All slots are taken.
+    #[error("all {MAX_SLOT} slots for endpoints and parents are taken")]
+    NoSlot,
+}
+
+/// The open store.
+#[derive(Debug)]
+pub struct Store {
+    db: Connection,
+}
+
+impl Store {
+    /// Opens the store at `path`, creates it where it doesn't exist, and brings it up to this version.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        // SQLite would create it with the umask's mode.
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|source| StoreError::Open {
+                path: path.to_owned(),
+                source,
+            })?;
+        Self::prepare(Connection::open(path)?)
+    }
+
+    /// Opens the store at `path` if there is one.
+    pub fn open_existing(path: &Path) -> Result<Option<Self>, StoreError> {
+        match path.try_exists() {
+            Ok(true) => Self::open(path).map(Some),
+            Ok(false) => Ok(None),
+            Err(source) => Err(StoreError::Open {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
+    fn prepare(mut db: Connection) -> Result<Self, StoreError> {
+        db.busy_timeout(Duration::from_secs(10))?;
+        db.pragma_update(None, "foreign_keys", true)?;
+        // Immediate, so that of two programs that open a new store at once one waits for the other.
+        let migration = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let found: u32 = migration.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let Some(missing) = schema::MIGRATIONS.get(found as usize..) else {
+            return Err(StoreError::Newer {
+                found,
+                known: schema::VERSION,
+            });
+        };
+        if !missing.is_empty() {
+            for step in missing {
+                migration.execute_batch(step)?;
+            }
+            migration.pragma_update(None, "user_version", schema::VERSION)?;
+        }
+        migration.commit()?;
+        Ok(Self { db })
+    }
+
+    /// A slot that nobody has, after the last one given out, so that a late frame of a removed endpoint isn't taken for
+    /// a new one's.
+    pub fn free_slot(&self) -> Result<Slot, StoreError> {
+        let taken: BTreeSet<Slot> = self
+            .db
+            .prepare("SELECT slot FROM parent UNION SELECT slot FROM endpoint")?
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let last: Slot = self
+            .db
+            .query_row("SELECT value FROM cursor WHERE name = 'slot'", [], |row| {
+                row.get(0)
+            })
+            .optional()?
+            .unwrap_or(0);
+        (last.saturating_add(1)..=MAX_SLOT)
+            .chain(1..=last.min(MAX_SLOT))
+            .find(|slot| !taken.contains(slot))
+            .ok_or(StoreError::NoSlot)
+    }
+}
+
+fn note_slot(db: &Connection, slot: Slot) -> rusqlite::Result<()> {
+    db.execute(
+        "INSERT OR REPLACE INTO cursor (name, value) VALUES ('slot', ?1)",
+        [slot],
+    )?;
+    Ok(())
+}
+
+/// Reads a column as a type of the model. A value that the model refuses was not written by this program.
+fn parsed<T>(row: &Row<'_>, column: &str, parse: impl FnOnce(&str) -> Option<T>) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    parse(&text).ok_or_else(|| {
+        let error = FromSqlError::Other(format!("'{text}' in column {column}").into());
+        let index = row.as_ref().column_index(column).unwrap_or(0);
+        rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::model::{
+        Addresses, Endpoint, IfName, Name, NetnsRef, NetworkSpec, Parent, RawNetwork, State, link_local,
+    };
+
+    pub(crate) fn in_memory() -> Store {
+        Store::prepare(Connection::open_in_memory().unwrap()).unwrap()
+    }
+
+    pub(crate) fn spec(name: &str, subnets: &[&str]) -> NetworkSpec {
+        NetworkSpec::parse(&RawNetwork {
+            name: name.into(),
+            subnets: subnets.iter().map(ToString::to_string).collect(),
+            options: vec!["parent=eth0".into(), "mtu=1400".into()],
+            ..RawNetwork::default()
+        })
+        .unwrap()
+    }
+
+    pub(crate) fn parent(slot: Slot) -> Parent {
+        Parent {
+            slot,
+            seal: 0xffff_fff0,
+            ifindex: 3,
+            name: IfName::parse("eth0").unwrap(),
+            mac: [2, 0, 0, 0, 0, 1],
+            mode: crate::model::Mode::L2,
+            made_qdisc: false,
+        }
+    }
+
+    pub(crate) fn endpoint(slot: Slot, name: &str, network: u32, ipv4: &str) -> Endpoint {
+        Endpoint {
+            slot,
+            seal: 7,
+            name: Name::parse("endpoint", name).unwrap(),
+            network,
+            parent: 1,
+            addresses: Addresses {
+                ipv4: ipv4.parse().ok(),
+                ipv6: None,
+                link_local: Some(link_local([2, 0, 0, 0, 0, 1], slot)),
+            },
+            ifname: IfName::parse("eth0").unwrap(),
+            ifindex: None,
+            netns: NetnsRef {
+                label: "red".into(),
+                path: "/run/netns/red".into(),
+                cookie: u64::MAX - 1,
+            },
+            state: State::Creating,
+        }
+    }
+
+    #[test]
+    fn round_trip() {
+        let mut store = in_memory();
+        let network = store
+            .insert_network(&spec("db_net", &["10.0.0.0/24", "fd00::/64"]), &parent(1))
+            .unwrap();
+        assert_eq!(store.networks().unwrap(), std::slice::from_ref(&network));
+        assert_eq!(store.parents().unwrap(), [parent(1)]);
+
+        let written = endpoint(2, "ipv1", network.id, "10.0.0.9");
+        store.insert_endpoint(&written).unwrap();
+        assert_eq!(store.endpoints().unwrap(), std::slice::from_ref(&written));
+        assert_eq!(
+            store.addresses(1).unwrap()[&"10.0.0.9".parse().unwrap()],
+            written.name
+        );
+        let subnet = network.spec.pools[0].subnet;
+        assert_eq!(
+            store.last_address(network.id, subnet).unwrap(),
+            "10.0.0.9".parse().ok()
+        );
+
+        store.set_endpoint_ifindex(2, 44).unwrap();
+        store.set_endpoint_state(2, State::Up).unwrap();
+        let read = store.endpoints().unwrap().remove(0);
+        assert_eq!((read.ifindex, read.state), (Some(44), State::Up));
+
+        store.set_made_qdisc(1, true).unwrap();
+        store.set_network_state(network.id, State::Up).unwrap();
+        assert!(store.parents().unwrap()[0].made_qdisc);
+        assert_eq!(store.networks().unwrap()[0].state, State::Up);
+    }
+
+    #[test]
+    fn an_address_is_given_once_on_a_parent() {
+        let mut store = in_memory();
+        let network = store
+            .insert_network(&spec("a", &["10.0.0.0/24"]), &parent(1))
+            .unwrap();
+        store
+            .insert_endpoint(&endpoint(2, "one", network.id, "10.0.0.9"))
+            .unwrap();
+        assert!(
+            store
+                .insert_endpoint(&endpoint(3, "two", network.id, "10.0.0.9"))
+                .is_err()
+        );
+        assert_eq!(
+            store.endpoints().unwrap().len(),
+            1,
+            "a refused endpoint leaves no row"
+        );
+    }
+
+    #[test]
+    fn the_last_network_takes_its_parent_along() {
+        let mut store = in_memory();
+        let first = store
+            .insert_network(&spec("a", &["10.0.0.0/24"]), &parent(1))
+            .unwrap();
+        let second = store
+            .insert_network(&spec("b", &["10.1.0.0/24"]), &parent(1))
+            .unwrap();
+        store.delete_network(first.id).unwrap();
+        assert_eq!(store.parents().unwrap().len(), 1);
+        store.delete_network(second.id).unwrap();
+        assert!(store.parents().unwrap().is_empty());
+        let third = store
+            .insert_network(&spec("a", &["10.0.0.0/24"]), &parent(1))
+            .unwrap();
+        assert!(third.id > second.id, "a network's number is never used again");
+    }
+
+    #[test]
+    fn slots_are_reused_last() {
+        let mut store = in_memory();
+        assert_eq!(store.free_slot().unwrap(), 1);
+        let network = store
+            .insert_network(&spec("a", &["10.0.0.0/24"]), &parent(1))
+            .unwrap();
+        store
+            .insert_endpoint(&endpoint(2, "one", network.id, "10.0.0.2"))
+            .unwrap();
+        store.delete_endpoint(2).unwrap();
+        assert_eq!(store.free_slot().unwrap(), 3);
+        store
+            .insert_endpoint(&endpoint(MAX_SLOT, "two", network.id, "10.0.0.3"))
+            .unwrap();
+        assert_eq!(store.free_slot().unwrap(), 2);
+    }
+
+    #[test]
+    fn a_file_is_private_and_reopens() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.sqlite");
+        assert!(Store::open_existing(&path).unwrap().is_none());
+        let mut store = Store::open(&path).unwrap();
+        store
+            .insert_network(&spec("a", &["10.0.0.0/24"]), &parent(1))
+            .unwrap();
+        drop(store);
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(
+            Store::open_existing(&path)
+                .unwrap()
+                .unwrap()
+                .networks()
+                .unwrap()
+                .len(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_newer_store_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.sqlite");
+        Connection::open(&path)
+            .unwrap()
+            .pragma_update(None, "user_version", 99)
+            .unwrap();
+        let error = Store::open(&path).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "the store has version 99, newer than {}, the newest that this program knows",
+                schema::VERSION
+            )
+        );
+    }
+}

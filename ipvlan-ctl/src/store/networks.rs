@@ -1,0 +1,176 @@
+//! Networks, their pools and their parents.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use rusqlite::{OptionalExtension as _, Row, params};
+
+use super::{Store, StoreError, note_slot, parsed};
+use crate::model::{Flag, IfName, Mode, Name, Network, NetworkSpec, Parent, Pool, Slot, State};
+
+impl Store {
+    /// All networks, by name.
+    pub fn networks(&self) -> Result<Vec<Network>, StoreError> {
+        let mut statement = self.db.prepare(
+            "SELECT network.*, parent.name AS parent_name, parent.mode AS mode
+             FROM network JOIN parent ON parent.slot = network.parent ORDER BY network.name",
+        )?;
+        let mut networks = statement
+            .query_map([], read_network)?
+            .collect::<Result<Vec<_>, _>>()?;
+        for network in &mut networks {
+            network.spec.pools = self.pools(network.id)?;
+        }
+        Ok(networks)
+    }
+
+    /// The network called `name`.
+    pub fn network(&self, name: &str) -> Result<Option<Network>, StoreError> {
+        Ok(self
+            .networks()?
+            .into_iter()
+            .find(|network| network.spec.name.as_str() == name))
+    }
+
+    fn pools(&self, network: u32) -> Result<Vec<Pool>, StoreError> {
+        let mut statement = self
+            .db
+            .prepare("SELECT subnet, gateway FROM pool WHERE network = ?1 ORDER BY rowid")?;
+        let pools = statement.query_map([network], |row| {
+            Ok(Pool {
+                subnet: parsed(row, "subnet", |text| text.parse().ok())?,
+                gateway: parsed(row, "gateway", |text| text.parse().ok())?,
+            })
+        })?;
+        Ok(pools.collect::<Result<_, _>>()?)
+    }
+
+    /// The address given out last in a subnet of a network.
+    pub fn last_address(&self, network: u32, subnet: IpNet) -> Result<Option<IpAddr>, StoreError> {
+        let last: Option<Option<String>> = self
+            .db
+            .query_row(
+                "SELECT last FROM pool WHERE network = ?1 AND subnet = ?2",
+                params![network, subnet.to_string()],
+                |row| row.get(0),
+            )
+            .optional()?;
+        Ok(last.flatten().and_then(|text| text.parse().ok()))
+    }
+
+    /// Writes a new network, and its parent where this is the first network on it.
+    pub fn insert_network(&mut self, spec: &NetworkSpec, parent: &Parent) -> Result<Network, StoreError> {
+        let write = self.db.transaction()?;
+        let known = write
+            .query_row("SELECT 1 FROM parent WHERE slot = ?1", [parent.slot], |_| Ok(()))
+            .optional()?
+            .is_some();
+        if !known {
+            write.execute(
+                "INSERT INTO parent (slot, seal, ifindex, name, mac, mode, made_qdisc)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![
+                    parent.slot,
+                    parent.seal,
+                    parent.ifindex,
+                    parent.name.as_str(),
+                    parent.mac,
+                    parent.mode.as_str(),
+                    parent.made_qdisc
+                ],
+            )?;
+            note_slot(&write, parent.slot)?;
+        }
+        let id: u32 = write.query_row(
+            "INSERT INTO network (name, parent, flag, internal, mtu, state)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING id",
+            params![
+                spec.name.as_str(),
+                parent.slot,
+                spec.flag.as_str(),
+                spec.internal,
+                spec.mtu,
+                State::Creating.as_str()
+            ],
+            |row| row.get(0),
+        )?;
+        for pool in &spec.pools {
+            write.execute(
+                "INSERT INTO pool (network, subnet, gateway) VALUES (?1, ?2, ?3)",
+                params![id, pool.subnet.to_string(), pool.gateway.to_string()],
+            )?;
+        }
+        write.commit()?;
+        Ok(Network {
+            id,
+            spec: spec.clone(),
+            parent: parent.slot,
+            state: State::Creating,
+        })
+    }
+
+    /// Says how far a network has come.
+    pub fn set_network_state(&mut self, id: u32, state: State) -> Result<(), StoreError> {
+        self.db.execute(
+            "UPDATE network SET state = ?2 WHERE id = ?1",
+            params![id, state.as_str()],
+        )?;
+        Ok(())
+    }
+
+    /// Forgets a network, and its parent where it was the last network on it.
+    pub fn delete_network(&mut self, id: u32) -> Result<(), StoreError> {
+        let write = self.db.transaction()?;
+        write.execute("DELETE FROM network WHERE id = ?1", [id])?;
+        write.execute(
+            "DELETE FROM parent WHERE slot NOT IN (SELECT parent FROM network)",
+            [],
+        )?;
+        write.commit()?;
+        Ok(())
+    }
+
+    /// All parents, by slot.
+    pub fn parents(&self) -> Result<Vec<Parent>, StoreError> {
+        let mut statement = self.db.prepare("SELECT * FROM parent ORDER BY slot")?;
+        Ok(statement.query_map([], read_parent)?.collect::<Result<_, _>>()?)
+    }
+
+    /// Notes whether we gave the parent its clsact qdisc.
+    pub fn set_made_qdisc(&mut self, slot: Slot, made: bool) -> Result<(), StoreError> {
+        self.db.execute(
+            "UPDATE parent SET made_qdisc = ?2 WHERE slot = ?1",
+            params![slot, made],
+        )?;
+        Ok(())
+    }
+}
+
+fn read_network(row: &Row<'_>) -> rusqlite::Result<Network> {
+    Ok(Network {
+        id: row.get("id")?,
+        spec: NetworkSpec {
+            name: parsed(row, "name", |text| Name::parse("network", text).ok())?,
+            parent: parsed(row, "parent_name", |text| IfName::parse(text).ok())?,
+            mode: parsed(row, "mode", Mode::from_text)?,
+            flag: parsed(row, "flag", Flag::from_text)?,
+            internal: row.get("internal")?,
+            mtu: row.get("mtu")?,
+            pools: Vec::new(),
+        },
+        parent: row.get("parent")?,
+        state: parsed(row, "state", State::from_text)?,
+    })
+}
+
+fn read_parent(row: &Row<'_>) -> rusqlite::Result<Parent> {
+    Ok(Parent {
+        slot: row.get("slot")?,
+        seal: row.get("seal")?,
+        ifindex: row.get("ifindex")?,
+        name: parsed(row, "name", |text| IfName::parse(text).ok())?,
+        mac: row.get("mac")?,
+        mode: parsed(row, "mode", Mode::from_text)?,
+        made_qdisc: row.get("made_qdisc")?,
+    })
+}

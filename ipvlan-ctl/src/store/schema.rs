@@ -1,0 +1,56 @@
+//! The tables, and how an older file becomes a newer one.
+
+/// Each entry brings a file from the version that is its index to the next one; `user_version` says where a file is.
+pub(super) const MIGRATIONS: &[&str] = &["
+CREATE TABLE cursor (
+    name TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT;
+CREATE TABLE parent (
+    slot INTEGER PRIMARY KEY,
+    seal INTEGER NOT NULL,
+    ifindex INTEGER NOT NULL UNIQUE,
+    name TEXT NOT NULL UNIQUE,
+    mac BLOB NOT NULL,
+    mode TEXT NOT NULL,
+    made_qdisc INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE network (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,
+    parent INTEGER NOT NULL REFERENCES parent (slot),
+    flag TEXT NOT NULL,
+    internal INTEGER NOT NULL,
+    mtu INTEGER,
+    state TEXT NOT NULL
+) STRICT;
+CREATE TABLE pool (
+    network INTEGER NOT NULL REFERENCES network (id) ON DELETE CASCADE,
+    subnet TEXT NOT NULL,
+    gateway TEXT NOT NULL,
+    last TEXT,
+    PRIMARY KEY (network, subnet)
+) STRICT;
+CREATE TABLE endpoint (
+    slot INTEGER PRIMARY KEY,
+    seal INTEGER NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    network INTEGER NOT NULL REFERENCES network (id),
+    ifname TEXT NOT NULL,
+    ifindex INTEGER,
+    netns_label TEXT NOT NULL,
+    netns_path TEXT NOT NULL,
+    netns_cookie INTEGER NOT NULL,
+    state TEXT NOT NULL
+) STRICT;
+CREATE TABLE address (
+    parent INTEGER NOT NULL REFERENCES parent (slot),
+    address TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    endpoint INTEGER NOT NULL REFERENCES endpoint (slot) ON DELETE CASCADE,
+    PRIMARY KEY (parent, address)
+) STRICT;
+"];
+
+/// The version that this program writes.
+pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
