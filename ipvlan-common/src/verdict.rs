@@ -222,8 +222,8 @@ fn sealed_by(metadata: &Metadata, tables: &impl Tables) -> Option<SlotEntry> {
 /// An attempt counts for `charged`, its sender where that is an endpoint; a flood that merely came by, as broadcasts do, counts as such where it was cut.
 #[inline(always)]
 fn refuse_isolated<P: Packet + ?Sized>(packet: &P, charged: Slot, here: Slot, reason: DropReason) -> Judged {
-    match packet.load::<1>(0) {
-        Some([first]) if first & 1 != 0 => refuse(here, DropReason::Flood),
+    match Ethernet::parse(packet) {
+        Ok(ethernet) if ethernet.is_group() => refuse(here, DropReason::Flood),
         _ => refuse(charged, reason),
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use aya::{
     pin::PinError,
     programs::{
-        LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+        Link, LinkOrder, ProgramError, SchedClassifier, TcAttachType,
         links::{FdLink, LinkError, PinnedLink},
         tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
     },
@@ -141,10 +141,9 @@ fn classifier(program: &mut SchedClassifier, ifname: &str, side: TcAttachType) -
 }
 
 fn remove_classifier(ifname: &str, side: TcAttachType) -> Result<(), ProgramError> {
-    use aya::programs::Link as _;
     let detached = SchedClassifierLink::attached(ifname, side, PRIORITY, HANDLE, None)
         .map_err(|error| ProgramError::from(TcError::from(error)))
-        .and_then(|link| link.detach());
+        .and_then(Link::detach);
     match detached {
         Err(error) if is_absent(&error) => Ok(()),
         other => other,

@@ -6,9 +6,14 @@ use std::{
 };
 
 use ipvlan_common::{Slot, schema};
-use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use nix::{
+    mount::{MsFlags, mount},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
 
 use super::BpfError;
+
+const BPF_FS: &str = "/sys/fs/bpf";
 
 /// The tree of pins of one controller.
 #[derive(Clone, Debug)]
@@ -28,9 +33,13 @@ impl Pins {
     /// Makes the directories.
     pub(super) fn create(pin_dir: &Path) -> Result<Self, BpfError> {
         let pins = Self::new(pin_dir);
-        let existing = pin_dir.ancestors().find(|it| it.exists()).unwrap_or(pin_dir);
-        if !statfs(existing).is_ok_and(|it| it.filesystem_type() == BPF_FS_MAGIC) {
-            return Err(BpfError::NotBpfFs(pin_dir.to_owned()));
+        if !on_bpf_fs(pin_dir) {
+            // Nobody has mounted it yet: do so where everybody expects it, as ip(8) and bpftool do.
+            let mounted = pin_dir.starts_with(BPF_FS)
+                && mount(Some("bpf"), BPF_FS, Some("bpf"), MsFlags::empty(), None::<&str>).is_ok();
+            if !mounted {
+                return Err(BpfError::NotBpfFs(pin_dir.to_owned()));
+            }
         }
         for directory in [pins.maps(), pins.links()] {
             fs::create_dir_all(&directory).map_err(at("create", &directory))?;
@@ -69,6 +78,11 @@ impl Pins {
             _ => Ok(()),
         }
     }
+}
+
+fn on_bpf_fs(path: &Path) -> bool {
+    let existing = path.ancestors().find(|it| it.exists()).unwrap_or(path);
+    statfs(existing).is_ok_and(|it| it.filesystem_type() == BPF_FS_MAGIC)
 }
 
 /// Removes one pin; none there is fine.

@@ -5,14 +5,16 @@ mod rows;
 mod world;
 
 use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::IpAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
-    maps::ProgramArray,
+    maps::{MapData, ProgramArray},
     programs::{ProgramFd, SchedClassifier},
 };
 use ipvlan_common::{
@@ -83,10 +85,14 @@ fn host_verdict(row: &Row) -> Result<Verdict> {
     ))
 }
 
-/// The world's maps in the kernel.
+/// The world's maps and programs in the kernel.
 struct Kernel {
     dataplane: Dataplane,
     pins: PathBuf,
+    /// The object of each slot that a row has asked for.
+    objects: HashMap<Slot, Ebpf>,
+    prime: Ebpf,
+    under_test: ProgramArray<MapData>,
 }
 
 impl Kernel {
@@ -97,27 +103,75 @@ impl Kernel {
         dataplane.register_slot(parent.slot, parent.entry())?;
         for endpoint in world::endpoints() {
             dataplane.register_slot(endpoint.slot, endpoint.entry())?;
-            let ips = [
-                endpoint.ipv4.map(Into::into),
-                endpoint.ipv6.map(Into::into),
-                endpoint.link_local.map(Into::into),
-            ];
-            for ip in ips.into_iter().flatten() {
+            let ipv6 = [endpoint.ipv6, endpoint.link_local]
+                .into_iter()
+                .flatten()
+                .map(IpAddr::from);
+            for ip in endpoint.ipv4.map(IpAddr::from).into_iter().chain(ipv6) {
                 dataplane.add_address(parent.slot, ip, endpoint.slot)?;
             }
         }
-        Ok(Self { dataplane, pins })
+        let mut prime = EbpfLoader::new().load(PRIME)?;
+        let under_test = ProgramArray::try_from(prime.take_map("UNDER_TEST").context("no UNDER_TEST")?)?;
+        program(&mut prime, "prime")?.load()?;
+        Ok(Self {
+            dataplane,
+            pins,
+            objects: HashMap::new(),
+            prime,
+            under_test,
+        })
+    }
+
+    /// The loaded program of the row's hook and slot.
+    fn program(&mut self, row: &Row) -> Result<ProgramFd> {
+        let object = match self.objects.entry(row.me) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(
+                EbpfLoader::new()
+                    .override_global(schema::IDENTITY, &world::identity(row.me), true)
+                    .default_map_pin_directory(
+                        self.pins.join(format!("v{}", schema::ABI_VERSION)).join("maps"),
+                    )
+                    .load(PROGRAMS)?,
+            ),
+        };
+        let program = program(object, program_of(row.hook))?;
+        if program.fd().is_err() {
+            program.load()?;
+        }
+        Ok(program.fd()?.try_clone()?)
+    }
+
+    /// Gives the frame the row's seal, then the program under test its turn; returns the program's verdict.
+    fn prime_and_run(&mut self, row: &Row) -> Result<i32> {
+        const MARK: usize = 8;
+        const PRIORITY: usize = 32;
+        const SK_BUFF: usize = 192;
+        let under_test = self.program(row)?;
+        self.under_test.set(0, &under_test, 0)?;
+        let mut context = [0; SK_BUFF];
+        context[MARK..MARK + 4].copy_from_slice(&row.seal.1.to_ne_bytes());
+        context[PRIORITY..PRIORITY + 4].copy_from_slice(&u32::from(row.seal.0).to_ne_bytes());
+        let mut out = vec![0; row.frame.len() + 64];
+        let options = TestRunOptions {
+            data_in: Some(&row.frame),
+            data_out: Some(&mut out),
+            ctx_in: Some(&context),
+            ..TestRunOptions::default()
+        };
+        let result = program(&mut self.prime, "prime")?.test_run(options)?;
+        ensure!(
+            out.get(..result.data_size_out as usize) == Some(&row.frame),
+            "the program changed the frame"
+        );
+        Ok(result.return_value as i32)
     }
 
     /// Runs the row's frame through the loaded program and holds result and counters against the row.
     fn check(&mut self, row: &Row) -> Result<()> {
-        let mut object = EbpfLoader::new()
-            .override_global(schema::IDENTITY, &world::identity(row.me), true)
-            .default_map_pin_directory(self.pins.join(format!("v{}", schema::ABI_VERSION)).join("maps"))
-            .load(PROGRAMS)?;
-        let program = load(&mut object, program_of(row.hook))?.fd()?.try_clone()?;
         let before = self.counters()?;
-        let returned = prime_and_run(&program, row)?;
+        let returned = self.prime_and_run(row)?;
         let after = self.counters()?;
 
         let mut expected = before;
@@ -184,34 +238,9 @@ fn program_of(hook: Hook) -> &'static str {
     }
 }
 
-fn load<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
-    let program: &mut SchedClassifier = object.program_mut(name).context("no such program")?.try_into()?;
-    program.load().with_context(|| format!("loading {name}"))?;
-    Ok(program)
-}
-
-/// Gives the frame the row's seal, then the program under test its turn; returns the program's verdict.
-fn prime_and_run(program: &ProgramFd, row: &Row) -> Result<i32> {
-    const MARK: usize = 8;
-    const PRIORITY: usize = 32;
-    const SK_BUFF: usize = 192;
-    let mut object = EbpfLoader::new().load(PRIME)?;
-    let mut jump = ProgramArray::try_from(object.take_map("UNDER_TEST").context("no UNDER_TEST")?)?;
-    jump.set(0, program, 0)?;
-    let prime = load(&mut object, "prime")?;
-    let mut context = [0; SK_BUFF];
-    context[MARK..MARK + 4].copy_from_slice(&row.seal.1.to_ne_bytes());
-    context[PRIORITY..PRIORITY + 4].copy_from_slice(&u32::from(row.seal.0).to_ne_bytes());
-    let mut out = vec![0; row.frame.len() + 64];
-    let options = TestRunOptions {
-        data_in: Some(&row.frame),
-        data_out: Some(&mut out),
-        ctx_in: Some(&context),
-        ..TestRunOptions::default()
-    };
-    let result = prime.test_run(options)?;
-    if result.data_size_out as usize != row.frame.len() || out[..row.frame.len()] != row.frame {
-        bail!("the program changed the frame");
-    }
-    Ok(result.return_value as i32)
+fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
+    Ok(object
+        .program_mut(name)
+        .with_context(|| format!("no program {name}"))?
+        .try_into()?)
 }

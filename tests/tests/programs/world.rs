@@ -6,57 +6,57 @@ use ipvlan_common::{Identity, Slot, SlotEntry, tables::Tables, types::Mac};
 use ipvlan_ctl::bpf::{EndpointIdentity, ParentIdentity};
 
 /// The parent's MAC, and so every slave's.
-pub const MAC: Mac = [2, 0, 0, 0, 0, 1];
+pub(crate) const MAC: Mac = [2, 0, 0, 0, 0, 1];
 /// A machine on the wire.
-pub const LAN_MAC: Mac = [2, 0, 0, 0, 0, 9];
+pub(crate) const LAN_MAC: Mac = [2, 0, 0, 0, 0, 9];
 /// Its address.
-pub const LAN: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 9);
+pub(crate) const LAN: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 9);
 /// Its IPv6 address.
-pub const LAN6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 9);
+pub(crate) const LAN6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 9);
 
 /// The parent's slot.
-pub const PARENT: Slot = 1;
+pub(crate) const PARENT: Slot = 1;
 /// An endpoint, and
-pub const A: Slot = 2;
+pub(crate) const A: Slot = 2;
 /// another one of its network.
-pub const B: Slot = 3;
+pub(crate) const B: Slot = 3;
 /// One of another network.
-pub const OTHER: Slot = 4;
+pub(crate) const OTHER: Slot = 4;
 /// One of an internal network, and
-pub const INNER: Slot = 5;
+pub(crate) const INNER: Slot = 5;
 /// another one of that.
-pub const INNER_PEER: Slot = 6;
+pub(crate) const INNER_PEER: Slot = 6;
 /// One of a private network, and
-pub const SHY: Slot = 7;
+pub(crate) const SHY: Slot = 7;
 /// another one of that.
-pub const SHY_PEER: Slot = 8;
+pub(crate) const SHY_PEER: Slot = 8;
 /// An endpoint without IPv6.
-pub const ONLY4: Slot = 9;
+pub(crate) const ONLY4: Slot = 9;
 /// A slot that nobody has registered.
-pub const NOBODY: Slot = 77;
+pub(crate) const NOBODY: Slot = 77;
 
 /// An endpoint's IPv4 address.
-pub fn ip4(slot: Slot) -> Ipv4Addr {
+pub(crate) fn ip4(slot: Slot) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 1, 100 + slot as u8)
 }
 
 /// An endpoint's IPv6 address.
-pub fn ip6(slot: Slot) -> Ipv6Addr {
+pub(crate) fn ip6(slot: Slot) -> Ipv6Addr {
     Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 100 + slot)
 }
 
 /// An endpoint's link-local address.
-pub fn link_local(slot: Slot) -> Ipv6Addr {
+pub(crate) fn link_local(slot: Slot) -> Ipv6Addr {
     Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 100 + slot)
 }
 
 /// The word that `slot` seals with.
-pub fn seal(slot: Slot) -> u32 {
+pub(crate) fn seal(slot: Slot) -> u32 {
     0x5ea1_0000 + u32::from(slot)
 }
 
 /// The parent.
-pub fn parent() -> ParentIdentity {
+pub(crate) fn parent() -> ParentIdentity {
     ParentIdentity {
         slot: PARENT,
         seal: seal(PARENT),
@@ -65,7 +65,7 @@ pub fn parent() -> ParentIdentity {
 }
 
 /// Every endpoint.
-pub fn endpoints() -> Vec<EndpointIdentity> {
+pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
     [
         (A, 1),
         (B, 1),
@@ -94,7 +94,7 @@ pub fn endpoints() -> Vec<EndpointIdentity> {
 }
 
 /// The identity of the programs of `slot`.
-pub fn identity(slot: Slot) -> Identity {
+pub(crate) fn identity(slot: Slot) -> Identity {
     endpoints()
         .iter()
         .find(|it| it.slot == slot)
@@ -103,7 +103,7 @@ pub fn identity(slot: Slot) -> Identity {
 
 /// The lookups, without a kernel.
 #[derive(Default)]
-pub struct HostTables {
+pub(crate) struct HostTables {
     slots: HashMap<Slot, SlotEntry>,
     ipv4: HashMap<[u8; 4], Slot>,
     ipv6: HashMap<[u8; 16], Slot>,
@@ -111,7 +111,7 @@ pub struct HostTables {
 
 impl HostTables {
     /// The tables of this world.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut tables = Self::default();
         tables.slots.insert(PARENT, parent().entry());
         for endpoint in endpoints() {
