@@ -12,7 +12,10 @@ use ipvlan_common::{
 };
 use ipvlan_tests::frame::{self, Arp, BROADCAST, Link};
 
-use crate::world::*;
+use crate::world::{
+    A, B, INNER, INNER_PEER, LAN, LAN_MAC, LAN6, MAC, NOBODY, ONLY4, OTHER, PARENT, SHY, SHY_PEER, ip4, ip6,
+    link_local, seal,
+};
 
 /// One row.
 pub(crate) struct Row {

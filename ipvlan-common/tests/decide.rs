@@ -1,0 +1,319 @@
+//! What must hold of the verdict for any frame at all.
+
+use std::collections::HashMap;
+
+use ipvlan_common::{
+    DropReason, Hook, Identity, Slot, SlotEntry, Verdict, decide,
+    packet::{ARP, Ethernet, IPV4, IPV6, Metadata, Packet},
+    tables::Tables,
+    types::{INTERNAL, Mac, PRIVATE, WIRE},
+};
+use proptest::prelude::*;
+
+const MAC: Mac = [2, 0, 0, 0, 0, 1];
+const OWN4: [u8; 4] = [192, 168, 1, 2];
+const PEER4: [u8; 4] = [192, 168, 1, 3];
+const OWN6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+const PEER6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3];
+const LINK_LOCAL: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
+const PARENT: Slot = 1;
+const ME: Slot = 2;
+const PEER: Slot = 3;
+
+struct World(HashMap<Slot, SlotEntry>);
+
+impl World {
+    fn new(flags: u32) -> Self {
+        Self(HashMap::from([
+            (
+                PARENT,
+                SlotEntry {
+                    seal: 11,
+                    network: 0,
+                    flags: WIRE,
+                },
+            ),
+            (
+                ME,
+                SlotEntry {
+                    seal: 22,
+                    network: 1,
+                    flags,
+                },
+            ),
+            (
+                PEER,
+                SlotEntry {
+                    seal: 33,
+                    network: 1,
+                    flags,
+                },
+            ),
+            (
+                4,
+                SlotEntry {
+                    seal: 44,
+                    network: 2,
+                    flags: 0,
+                },
+            ),
+        ]))
+    }
+}
+
+impl Tables for World {
+    fn slot(&self, slot: Slot) -> SlotEntry {
+        self.0.get(&slot).copied().unwrap_or_default()
+    }
+    fn ipv4(&self, _: Slot, address: [u8; 4]) -> Option<Slot> {
+        [(OWN4, ME), (PEER4, PEER)]
+            .iter()
+            .find(|(ip, _)| *ip == address)
+            .map(|(_, slot)| *slot)
+    }
+    fn ipv6(&self, _: Slot, address: [u8; 16]) -> Option<Slot> {
+        [(OWN6, ME), (LINK_LOCAL, ME), (PEER6, PEER)]
+            .iter()
+            .find(|(ip, _)| *ip == address)
+            .map(|(_, slot)| *slot)
+    }
+}
+
+fn me(flags: u32) -> Identity {
+    Identity {
+        seal: 22,
+        network: 1,
+        flags,
+        slot: ME,
+        mac: MAC,
+        ipv4: OWN4,
+        ipv6: OWN6,
+        link_local: LINK_LOCAL,
+        ..Identity::default()
+    }
+}
+
+/// Bytes that get far into the parser: likely MACs, EtherTypes, addresses and headers, in any mixture, cut anywhere.
+fn frames() -> impl Strategy<Value = Vec<u8>> {
+    let mac = prop_oneof![Just(MAC), Just([2, 0, 0, 0, 0, 9]), Just([0xff; 6]), any::<Mac>()];
+    let v4 = || prop_oneof![Just(OWN4), Just(PEER4), Just([0; 4]), any::<[u8; 4]>()];
+    let v6 = || {
+        prop_oneof![
+            Just(OWN6),
+            Just(PEER6),
+            Just(LINK_LOCAL),
+            Just([0; 16]),
+            any::<[u8; 16]>()
+        ]
+    };
+    let tail = || proptest::collection::vec(any::<u8>(), 0..80);
+    let arp = (0u16..4, mac.clone(), v4(), v4()).prop_map(|(operation, sender, ip, target)| {
+        [
+            &[0, 1, 8, 0, 6, 4][..],
+            &operation.to_be_bytes(),
+            &sender,
+            &ip,
+            &[0; 6],
+            &target,
+        ]
+        .concat()
+    });
+    let ipv4 = (prop_oneof![Just(0x45u8), any::<u8>()], v4(), v4(), tail()).prop_map(
+        |(first, source, destination, tail)| {
+            let total = (20 + tail.len()) as u16;
+            [
+                &[first, 0][..],
+                &total.to_be_bytes(),
+                &[0, 0, 0, 0, 64, 17, 0, 0],
+                &source,
+                &destination,
+                &tail,
+            ]
+            .concat()
+        },
+    );
+    let next = || {
+        prop_oneof![
+            Just(58u8),
+            Just(0),
+            Just(43),
+            Just(44),
+            Just(51),
+            Just(60),
+            Just(17),
+            any::<u8>()
+        ]
+    };
+    let header = (next(), 0u8..3, any::<[u8; 6]>()).prop_map(|(next, units, rest)| {
+        [&[next, units][..], &rest, &vec![0; usize::from(units) * 8]].concat()
+    });
+    let message = (
+        130u8..138,
+        v6(),
+        proptest::collection::vec((1u8..3, 0u8..3, any::<Mac>()), 0..6),
+    )
+        .prop_map(|(kind, target, options)| {
+            let options = options
+                .into_iter()
+                .flat_map(|(kind, length, mac)| [&[kind, length][..], &mac].concat());
+            [
+                &[kind, 0, 0, 0, 0, 0, 0, 0][..],
+                &target,
+                &options.collect::<Vec<u8>>(),
+            ]
+            .concat()
+        });
+    let ipv6 = (
+        next(),
+        v6(),
+        v6(),
+        proptest::collection::vec(header, 0..8),
+        message,
+    )
+        .prop_map(|(next, source, destination, headers, message)| {
+            let payload = [headers.concat(), message].concat();
+            [
+                &[0x60, 0, 0, 0][..],
+                &(payload.len() as u16).to_be_bytes(),
+                &[next, 255],
+                &source,
+                &destination,
+                &payload,
+            ]
+            .concat()
+        });
+    let body = prop_oneof![
+        arp.prop_map(|it| (ARP, it)),
+        ipv4.prop_map(|it| (IPV4, it)),
+        ipv6.prop_map(|it| (IPV6, it)),
+        (any::<u16>(), tail()),
+    ];
+    (
+        mac.clone(),
+        mac,
+        body,
+        any::<prop::sample::Index>(),
+        any::<bool>(),
+    )
+        .prop_map(|(destination, source, (kind, body), cut, whole)| {
+            let mut frame = [&destination[..], &source, &kind.to_be_bytes(), &body].concat();
+            if !whole {
+                frame.truncate(cut.index(frame.len()));
+            }
+            frame
+        })
+}
+
+fn metadata() -> impl Strategy<Value = Metadata> {
+    let protocol = prop_oneof![Just(ARP), Just(IPV4), Just(IPV6), any::<u16>()];
+    let seal = prop_oneof![
+        Just((0, 0)),
+        Just((1, 11)),
+        Just((2, 22)),
+        Just((3, 33)),
+        Just((4, 44)),
+        any::<(u16, u32)>()
+    ];
+    (protocol, proptest::option::weighted(0.1, 0u16..4096), seal).prop_map(
+        |(protocol, vlan, (tc_index, hash))| Metadata {
+            protocol,
+            vlan,
+            hash,
+            tc_index,
+        },
+    )
+}
+
+/// Whether the frame speaks with one of the endpoint's own addresses, or with none; read without the parser under test.
+fn speaks_as_itself(frame: &[u8]) -> bool {
+    match u16::from_be_bytes([frame[12], frame[13]]) {
+        ARP => {
+            frame[22..28] == MAC
+                && (frame[28..32] == OWN4 || (frame[28..32] == [0; 4] && frame[38..42] == OWN4))
+        }
+        IPV4 => frame[26..30] == OWN4,
+        IPV6 => [OWN6, LINK_LOCAL, [0; 16]]
+            .iter()
+            .any(|own| frame[22..38] == *own),
+        _ => false,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+    #[test]
+    fn never_panics_and_ends_in_one_of_the_verdicts_of_its_hook(frame in frames(), metadata in metadata(), flags in 0u32..8) {
+        let world = World::new(flags);
+        for hook in [Hook::SlaveEgress, Hook::SlaveIngress, Hook::ParentIngress, Hook::ParentEgress] {
+            let verdict = decide(hook, frame.as_slice(), &metadata, &me(flags), &world);
+            match hook {
+                Hook::SlaveEgress => prop_assert!(matches!(verdict, Verdict::Seal | Verdict::Drop { slot: ME, .. }), "{:?}", verdict),
+                Hook::SlaveIngress => prop_assert!(matches!(verdict, Verdict::Open | Verdict::Drop { .. }), "{:?}", verdict),
+                Hook::ParentIngress => prop_assert!(verdict != Verdict::Open),
+                Hook::ParentEgress => prop_assert!(verdict != Verdict::Seal),
+            }
+        }
+    }
+
+    #[test]
+    fn only_own_frames_are_sealed(frame in frames(), metadata in metadata()) {
+        if decide(Hook::SlaveEgress, frame.as_slice(), &metadata, &me(0), &World::new(0)) == Verdict::Seal {
+            prop_assert_eq!(&frame[6..12], &MAC);
+            prop_assert_eq!(metadata.vlan, None);
+            prop_assert_eq!(metadata.protocol, u16::from_be_bytes([frame[12], frame[13]]));
+            prop_assert!(speaks_as_itself(&frame));
+        }
+    }
+
+    #[test]
+    fn nothing_unsealed_reaches_an_endpoint(frame in frames(), mut metadata in metadata(), flags in 0u32..8) {
+        let world = World::new(flags);
+        let entry = world.slot(metadata.tc_index);
+        if entry.seal == metadata.hash {
+            metadata.hash = entry.seal.wrapping_add(1);
+        }
+        let verdict = decide(Hook::SlaveIngress, frame.as_slice(), &metadata, &me(flags), &world);
+        prop_assert_eq!(verdict, Verdict::Drop { slot: ME, reason: DropReason::Unsealed });
+    }
+
+    #[test]
+    fn nothing_passes_between_an_internal_network_and_the_wire(frame in frames(), mut metadata in metadata()) {
+        let world = World::new(INTERNAL);
+        (metadata.tc_index, metadata.hash) = (PARENT, 11);
+        let inward = decide(Hook::SlaveIngress, frame.as_slice(), &metadata, &me(INTERNAL), &world);
+        prop_assert!(matches!(inward, Verdict::Drop { .. }), "{:?}", inward);
+        (metadata.tc_index, metadata.hash) = (ME, 22);
+        let outward = decide(Hook::ParentEgress, frame.as_slice(), &metadata, &me(INTERNAL), &world);
+        prop_assert!(matches!(outward, Verdict::Drop { .. }), "{:?}", outward);
+    }
+
+    #[test]
+    fn nothing_passes_between_networks_private_peers_or_to_the_host(frame in frames(), mut metadata in metadata()) {
+        let world = World::new(PRIVATE);
+        for (slot, seal) in [(PEER, 33), (4, 44)] {
+            (metadata.tc_index, metadata.hash) = (slot, seal);
+            let verdict = decide(Hook::SlaveIngress, frame.as_slice(), &metadata, &me(PRIVATE), &world);
+            prop_assert!(matches!(verdict, Verdict::Drop { .. }), "from slot {}", slot);
+            let verdict = decide(Hook::ParentIngress, frame.as_slice(), &metadata, &me(PRIVATE), &world);
+            prop_assert_eq!(verdict, Verdict::Drop { slot, reason: DropReason::HostFilter });
+        }
+    }
+
+    #[test]
+    fn nothing_that_only_a_slave_can_have_sent_passes_parent_ingress_unsealed(frame in frames(), mut metadata in metadata()) {
+        (metadata.tc_index, metadata.hash) = (0, 0);
+        let mut frame = frame;
+        if let Ok(ethernet) = Ethernet::parse(frame.as_slice()) {
+            frame[..6].copy_from_slice(&ethernet.source);
+            let verdict = decide(Hook::ParentIngress, frame.as_slice(), &metadata, &me(0), &World::new(0));
+            prop_assert_eq!(verdict, Verdict::Drop { slot: ME, reason: DropReason::Unsealed });
+        }
+    }
+
+    #[test]
+    fn loads_stay_inside_the_frame(frame in proptest::collection::vec(any::<u8>(), 0..64), offset in 0usize..80) {
+        let loaded: Option<[u8; 4]> = Packet::load(frame.as_slice(), offset);
+        prop_assert_eq!(loaded.map(|it| it.to_vec()), frame.get(offset..offset + 4).map(<[u8]>::to_vec));
+    }
+}
