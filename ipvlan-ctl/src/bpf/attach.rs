@@ -153,7 +153,9 @@ fn remove_classifier(ifname: &str, side: TcAttachType) -> Result<(), ProgramErro
 /// The link, its clsact qdisc or the classifier isn't there.
 fn is_absent(error: &ProgramError) -> bool {
     let code = match error {
-        ProgramError::TcError(TcError::NetlinkError(error)) => error.raw_os_error(),
+        ProgramError::NetlinkError(error) | ProgramError::TcError(TcError::NetlinkError(error)) => {
+            error.raw_os_error()
+        }
         ProgramError::TcError(TcError::IoError(error)) => error.raw_os_error(),
         _ => None,
     };
