@@ -12,7 +12,7 @@ use ipvlan_tests::{Maker, Sandbox, Stats, harness};
 use nix::unistd::geteuid;
 
 use crate::{
-    attempts::{ATTEMPTS, Attempt, Outcome},
+    attempts::{ATTEMPTS, Outcome},
     report::Row,
     world::{PICTURE, World},
 };
@@ -85,10 +85,18 @@ fn demo(args: &Args) -> Result<bool> {
     sandbox.narrate(people);
     let world = World::build(sandbox).context("set up enforcement")?;
     let mut rows = Vec::new();
+    let mut before = Stats::read(&world.sandbox)?;
     for (attempt, stock) in ATTEMPTS.iter().zip(stock) {
-        let (outcome, rises) =
-            enforced(&world, attempt).with_context(|| format!("with enforcement: {}", attempt.what))?;
-        rows.push(Row::new(attempt, stock, outcome, &rises));
+        let hope = if attempt.dropped.is_some() {
+            Outcome::Stopped
+        } else {
+            Outcome::Delivered
+        };
+        let outcome =
+            (attempt.act)(&world, hope).with_context(|| format!("with enforcement: {}", attempt.what))?;
+        let after = Stats::read(&world.sandbox)?;
+        rows.push(Row::new(attempt, stock, outcome, &after.since(&before)));
+        before = after;
     }
 
     if people {
@@ -127,16 +135,4 @@ fn new_sandbox(maker: Maker, args: &Args) -> Result<Sandbox> {
         sandbox.use_ctl(path);
     }
     Ok(sandbox)
-}
-
-fn enforced(world: &World, attempt: &Attempt) -> Result<(Outcome, Vec<ipvlan_tests::stats::Rise>)> {
-    let hope = if attempt.dropped.is_some() {
-        Outcome::Stopped
-    } else {
-        Outcome::Delivered
-    };
-    let before = Stats::read(&world.sandbox)?;
-    let outcome = (attempt.act)(world, hope)?;
-    let after = Stats::read(&world.sandbox)?;
-    Ok((outcome, after.since(&before)))
 }

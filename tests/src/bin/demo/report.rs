@@ -50,13 +50,13 @@ impl Row {
         {
             unexpected.push(format!("the counter {} of {charged} did not rise", reason.name()));
         }
-        // Background traffic may be refused at the same moment: only what this attempt is about is shown.
+        // Others may count the same flood, or traffic of their own: shown is what this attempt is about.
         let counted = rises
             .iter()
             .filter(|rise| {
                 attempt
                     .dropped
-                    .is_some_and(|(reason, _)| rise.reason == reason.name())
+                    .is_some_and(|(reason, charged)| rise.reason == reason.name() && rise.charged == charged)
             })
             .map(|rise| format!("{} +{} ({})", rise.reason, rise.count, rise.charged))
             .collect();
