@@ -3,6 +3,7 @@
 mod build;
 mod dirs;
 mod kernel;
+mod lint;
 mod process;
 mod run;
 mod setup;
@@ -27,6 +28,8 @@ enum Verb {
     Run(run::Command),
     /// Run the test suites
     Test(test::Command),
+    /// Check formatting, lints and documents
+    Lint,
     /// Provide what the other verbs need
     Setup(setup::Command),
     /// Run a command in a VM whose kernel has ipvlan
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Run(command) => command.run(),
         Verb::Test(command) => command.run(),
+        Verb::Lint => lint::run(),
         Verb::Setup(command) => command.run(),
         Verb::Vm(command) => command.run(),
     };

@@ -14,6 +14,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::kernel::Version;
 use apt::Apt;
+pub(crate) use toolchain::choose as toolchain;
 use tools::Group;
 
 /// `cargo xtask setup`.

@@ -17,7 +17,7 @@ const CANDIDATES: [&str; 2] = ["ipvlan-bpf", "nightly"];
 const NIGHTLY: &str = "nightly-2026-05-20";
 
 /// Debian's compiler with sources, for machines that reach its archive only.
-const PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
+const PACKAGES: [&str; 4] = ["rustc-web", "cargo-web", "rust-web-src", "rust-web-clippy"];
 
 pub(super) fn check() -> Status {
     let name = match choose() {
