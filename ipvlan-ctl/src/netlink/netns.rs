@@ -170,6 +170,15 @@ impl Netns {
         }
     }
 
+    /// A second descriptor of the same namespace, known by the first one's path.
+    pub fn try_clone(&self) -> Result<Self, NetnsError> {
+        let file = self.file.try_clone().map_err(|source| self.error(source))?;
+        Ok(Self {
+            file,
+            identity: self.identity.clone(),
+        })
+    }
+
     /// How to find it again.
     #[must_use]
     pub const fn identity(&self) -> &NetnsRef {

@@ -490,13 +490,13 @@ impl Session {
         })
     }
 
-    /// Detaches endpoints. Returns the names of those that are gone.
+    /// Detaches an endpoint. Returns what could not be removed; then its record stays for the next try.
     pub fn detach(&mut self, name: &str) -> Result<Vec<Error>, Error> {
-        let endpoint = self
-            .store
-            .endpoint(name)?
-            .ok_or_else(|| Error::NoEndpoint(name.to_owned()))?;
-        self.tear_down_endpoint(endpoint)
+        match self.store.endpoint(name)? {
+            Some(endpoint) => self.tear_down_endpoint(endpoint),
+            None if self.was_cleared(name) => Ok(Vec::new()),
+            None => Err(Error::NoEndpoint(name.to_owned())),
+        }
     }
 
     pub(super) fn tear_down_endpoint(&mut self, endpoint: Endpoint) -> Result<Vec<Error>, Error> {

@@ -50,9 +50,9 @@ pub enum Error {
         /// What `uname -r` says.
         release: String,
     },
-    /// No place for pins.
-    #[error("{path} is not on a bpf file system")]
-    NotBpffs {
+    /// No lasting place for pins.
+    #[error("no BPF file system at {path}, and one mounted in this mount namespace would not last")]
+    PinsWouldVanish {
         /// The pin directory.
         path: PathBuf,
     },
@@ -216,8 +216,8 @@ impl Error {
             Self::NoIpvlan { .. } => {
                 "'modprobe ipvlan' loads it, where the kernel was built with CONFIG_IPVLAN".into()
             }
-            Self::NotBpffs { .. } => {
-                "mount one: mount -t bpf bpf /sys/fs/bpf, or choose another --pin-dir".into()
+            Self::PinsWouldVanish { .. } => {
+                "instead of 'ip netns exec NAME', which makes one, use 'nsenter --net=/run/netns/NAME'".into()
             }
             Self::Root { .. } => "choose another one with --root, or run as root".into(),
             Self::NoNetwork(_) => "'ipvlan-ctl network ls' lists the networks".into(),

@@ -36,21 +36,21 @@ pub struct Ran {
 
 /// Attaches an endpoint in a fresh namespace, runs `command` there, and detaches it when the command has ended.
 pub fn run(root: &Root, request: &AttachRequest, command: &[String]) -> Result<Ran, Error> {
+    // Kept to the end: it is by this descriptor that other commands see that the namespace lives.
     let netns = Netns::fresh()?;
-    let inside = netns
-        .as_fd()
-        .try_clone_to_owned()
-        .map_err(|source| fail(command, source))?;
     let mut session = Session::begin(root)?;
-    let endpoint = session.attach(request, netns)?;
+    let endpoint = session.attach(request, netns.try_clone()?)?;
     let mut warnings = session.take_warnings();
     // Other commands may go on while this one lasts.
     drop(session);
-    let result = in_foreground(inside.as_fd(), command);
+    let result = in_foreground(netns.as_fd(), command);
     let mut session = Session::begin(root)?;
-    let left = session.detach(endpoint.name.as_str())?;
+    match session.detach(endpoint.name.as_str()) {
+        // Another command has detached it meanwhile.
+        Err(Error::NoEndpoint(_)) => {}
+        left => warnings.extend(left?.iter().map(ToString::to_string)),
+    }
     warnings.extend(session.take_warnings());
-    warnings.extend(left.iter().map(ToString::to_string));
     result
         .map(|code| Ran { code, warnings })
         .map_err(|source| fail(command, source))

@@ -1,10 +1,8 @@
 //! Networks: made on a parent, which they share.
 
-use ipvlan_common::{SlotEntry, types::WIRE};
-
 use super::{Error, Plan, Session, Step};
 use crate::{
-    bpf::ParentIdentity,
+    bpf::{ParentIdentity, has_tcx},
     model::{IfName, Mode, Network, NetworkSpec, Parent, State},
     netlink::Link,
 };
@@ -47,23 +45,38 @@ impl NetworkStep {
 }
 
 impl Foundation<'_> {
-    /// Whether no other network uses what `used_by` says this one does. So the first one makes the shared parts and the
-    /// last one removes them.
-    fn is_alone(&self, used_by: impl Fn(&Network) -> bool) -> Result<bool, Error> {
+    /// Whether no other network uses what `used_by` says this one does: the first one makes the shared parts, the last
+    /// one removes them.
+    fn is_alone(&self, used_by: impl FnMut(&Network) -> bool) -> Result<bool, Error> {
         let networks = self.session.store.networks()?;
-        Ok(!networks
-            .iter()
-            .any(|network| Some(network.id) != self.id && used_by(network)))
+        let is_other = |network: &&Network| network.state == State::Up && Some(network.id) != self.id;
+        Ok(!networks.iter().filter(is_other).any(used_by))
     }
 
     fn is_alone_on_parent(&self) -> Result<bool, Error> {
         self.is_alone(|network| network.parent == self.parent.slot)
     }
 
-    /// The parent's name now; it may have been given another one.
-    fn ifname(&self) -> Result<String, Error> {
-        let link = self.session.netlink.link_by_index(self.parent.ifindex)?;
-        Ok(link.map_or_else(|| self.parent.name.to_string(), |link| link.name))
+    /// Takes the programs off the parent, which may have another name now.
+    fn detach_programs(&mut self) -> Result<(), Error> {
+        let Parent {
+            slot,
+            ifindex,
+            made_qdisc,
+            ..
+        } = self.parent;
+        let recorded = self.parent.name.to_string();
+        let (ifname, made_qdisc) = match self.session.netlink.link_by_index(ifindex)? {
+            Some(link) => (link.name, made_qdisc),
+            // Its links are still pinned.
+            None if has_tcx() => (recorded, false),
+            // The classifiers went with it; what has its name now isn't ours.
+            None => return Ok(()),
+        };
+        Ok(self
+            .session
+            .dataplane()?
+            .detach_parent(slot, &ifname, made_qdisc)?)
     }
 }
 
@@ -92,16 +105,12 @@ impl Step<Foundation<'_>> for NetworkStep {
                 context.session.dataplane()?;
             }
             Self::Slot if context.is_alone_on_parent()? => {
-                let entry = SlotEntry {
-                    seal,
-                    network: 0,
-                    flags: WIRE,
-                };
+                let entry = ParentIdentity { slot, seal, mac }.entry();
                 context.session.dataplane()?.register_slot(slot, entry)?;
             }
             Self::Programs if context.is_alone_on_parent()? => {
-                let ifname = context.ifname()?;
                 let identity = ParentIdentity { slot, seal, mac };
+                let ifname = context.parent.name.to_string();
                 let made_qdisc = context.session.dataplane()?.attach_parent(&identity, &ifname)?;
                 context.session.store.set_made_qdisc(slot, made_qdisc)?;
             }
@@ -112,7 +121,7 @@ impl Step<Foundation<'_>> for NetworkStep {
     }
 
     fn undo(&self, context: &mut Foundation<'_>) -> Result<(), Error> {
-        let Parent { slot, made_qdisc, .. } = context.parent;
+        let slot = context.parent.slot;
         match self {
             Self::Record => {
                 if let Some(id) = context.id {
@@ -124,11 +133,7 @@ impl Step<Foundation<'_>> for NetworkStep {
                 context.session.dataplane()?.unregister_slot(slot)?;
             }
             Self::Programs if context.is_alone_on_parent()? => {
-                let ifname = context.ifname()?;
-                context
-                    .session
-                    .dataplane()?
-                    .detach_parent(slot, &ifname, made_qdisc)?;
+                context.detach_programs()?;
             }
             Self::Maps | Self::Slot | Self::Programs => {}
             Self::Commit => context.set_state(State::Closing)?,
@@ -259,12 +264,14 @@ impl Session {
         })
     }
 
-    /// Removes a network that no endpoint uses.
+    /// Removes a network that no endpoint uses. Returns what could not be removed; then its record stays for the next
+    /// try.
     pub fn remove_network(&mut self, name: &str) -> Result<Vec<Error>, Error> {
-        let network = self
-            .store
-            .network(name)?
-            .ok_or_else(|| Error::NoNetwork(name.to_owned()))?;
+        let network = match self.store.network(name)? {
+            Some(network) => network,
+            None if self.was_cleared(name) => return Ok(Vec::new()),
+            None => return Err(Error::NoNetwork(name.to_owned())),
+        };
         let endpoints: Vec<_> = self
             .store
             .endpoints()?

@@ -2,10 +2,7 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
-use nix::{
-    mount::{MsFlags, mount},
-    sys::statfs::{BPF_FS_MAGIC, statfs},
-};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::Error;
 
@@ -78,26 +75,18 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-/// Makes sure that `pin_dir` can hold pins.
-pub(super) fn ensure_bpffs(pin_dir: &Path) -> Result<(), Error> {
-    const STANDARD: &str = "/sys/fs/bpf";
-    if is_bpffs(pin_dir) {
-        return Ok(());
-    }
-    // In a mount namespace of its own, such as 'ip netns exec' makes, a new mount and every pin in it would vanish with
-    // this process.
-    let lasting = match (fs::metadata("/proc/self/ns/mnt"), fs::metadata("/proc/1/ns/mnt")) {
-        (Ok(own), Ok(init)) => own.ino() == init.ino(),
-        _ => false,
-    };
-    if lasting && pin_dir.starts_with(STANDARD) {
-        // Its failure shows in the next look.
-        let _ = mount(Some("bpf"), STANDARD, Some("bpf"), MsFlags::empty(), None::<&str>);
-    }
-    if is_bpffs(pin_dir) {
+/// Whether pins in `pin_dir` would outlive this process.
+///
+/// The data path mounts a BPF file system where there is none. In a mount namespace of its own, such as `ip netns exec`
+/// makes, that mount and every pin in it would vanish with this process, and the programs with them.
+pub(super) fn check_pin_dir(pin_dir: &Path) -> Result<(), Error> {
+    let own = fs::metadata("/proc/self/ns/mnt").map(|file| file.ino());
+    let first = fs::metadata("/proc/1/ns/mnt").map(|file| file.ino());
+    let lasting = matches!((own, first), (Ok(own), Ok(first)) if own == first);
+    if lasting || is_bpffs(pin_dir) {
         Ok(())
     } else {
-        Err(Error::NotBpffs {
+        Err(Error::PinsWouldVanish {
             path: pin_dir.to_owned(),
         })
     }
@@ -105,9 +94,8 @@ pub(super) fn ensure_bpffs(pin_dir: &Path) -> Result<(), Error> {
 
 fn is_bpffs(path: &Path) -> bool {
     let existing = path.ancestors().find(|ancestor| ancestor.exists());
-    existing
-        .and_then(|existing| statfs(existing).ok())
-        .is_some_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
+    let found = existing.and_then(|existing| statfs(existing).ok());
+    found.is_some_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! Clears away what a killed command left.
 
 use super::{Error, Session};
-use crate::{model::State, netlink::Netns};
+use crate::{
+    model::{Name, State},
+    netlink::Netns,
+};
 
 impl Session {
     /// Removes every endpoint that isn't complete or whose namespace is gone, and every network that isn't complete.
@@ -12,9 +15,8 @@ impl Session {
                 continue;
             }
             let name = endpoint.name.clone();
-            for error in self.tear_down_endpoint(endpoint)? {
-                self.warn(format!("clearing away endpoint '{name}': {error}"));
-            }
+            let left = self.tear_down_endpoint(endpoint);
+            self.note_repair("endpoint", name, left);
         }
         let endpoints = self.store.endpoints()?;
         for network in self.store.networks()? {
@@ -23,10 +25,19 @@ impl Session {
                 continue;
             }
             let name = network.spec.name.clone();
-            for error in self.tear_down_network(network)? {
-                self.warn(format!("clearing away network '{name}': {error}"));
-            }
+            let left = self.tear_down_network(network);
+            self.note_repair("network", name, left);
         }
         Ok(())
+    }
+
+    fn note_repair(&mut self, what: &str, name: Name, left: Result<Vec<Error>, Error>) {
+        let left = left.unwrap_or_else(|error| vec![error]);
+        for error in &left {
+            self.warn(format!("clearing away {what} '{name}': {error}"));
+        }
+        if left.is_empty() {
+            self.note_cleared(name);
+        }
     }
 }

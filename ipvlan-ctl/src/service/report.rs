@@ -237,15 +237,20 @@ impl Report {
             return Err(Error::NoStats(unknown.clone()));
         }
         // Opening it would make the maps where there are none.
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        let dataplane = Dataplane::open(self.root.pin_dir())?;
+        let pin_dir = self.root.pin_dir();
+        let dataplane = Dataplane::exists(pin_dir)
+            .then(|| Dataplane::open(pin_dir))
+            .transpose()?;
+        let counters = |slot| {
+            dataplane
+                .as_ref()
+                .map_or_else(|| Ok(Counters::default()), |dataplane| dataplane.counters(slot))
+        };
         rows.into_iter()
             .filter(|(name, ..)| names.is_empty() || names.contains(name))
             .map(|(name, slot, network)| {
                 let kind = if network.is_some() { "endpoint" } else { "parent" };
-                Ok(StatsReport::new(name, kind, network, &dataplane.counters(slot)?))
+                Ok(StatsReport::new(name, kind, network, &counters(slot)?))
             })
             .collect()
     }

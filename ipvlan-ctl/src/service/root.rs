@@ -4,7 +4,10 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     hash::Hasher as _,
     io,
-    os::unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
 };
 
@@ -51,6 +54,7 @@ impl Root {
             OpenOptions::new()
                 .create(true)
                 .append(true)
+                .mode(0o600)
                 .open(self.dir.join("lock"))
         };
         let error = |source| Error::Root {

@@ -1,11 +1,11 @@
 //! One command's hold on the state.
 
-use std::fs::File;
+use std::{collections::BTreeSet, fs::File};
 
 use nix::fcntl::Flock;
 
 use super::{Error, Failure, Root, preflight};
-use crate::{bpf::Dataplane, netlink::Netlink, store::Store};
+use crate::{bpf::Dataplane, model::Name, netlink::Netlink, store::Store};
 
 /// The state, for a command that changes it: nobody else does meanwhile, and nothing is half done.
 pub struct Session {
@@ -15,6 +15,7 @@ pub struct Session {
     pub(super) facts: preflight::Facts,
     dataplane: Option<Dataplane>,
     warnings: Vec<String>,
+    cleared: BTreeSet<Name>,
     _lock: Flock<File>,
 }
 
@@ -31,6 +32,7 @@ impl Session {
             facts,
             dataplane: None,
             warnings: Vec::new(),
+            cleared: BTreeSet::new(),
             _lock: lock,
         };
         session.repair()?;
@@ -40,6 +42,16 @@ impl Session {
     /// What went less than well so far, for the user to know.
     pub fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
+    }
+
+    /// Notes that the repair removed something of this name.
+    pub(super) fn note_cleared(&mut self, name: Name) {
+        self.cleared.insert(name);
+    }
+
+    /// Whether the repair has just removed what the user wants to be gone.
+    pub(super) fn was_cleared(&self, name: &str) -> bool {
+        self.cleared.iter().any(|cleared| cleared.as_str() == name)
     }
 
     pub(super) fn warn(&mut self, warning: String) {
@@ -62,7 +74,7 @@ impl Session {
         let dataplane = match self.dataplane.take() {
             Some(dataplane) => dataplane,
             None => {
-                preflight::ensure_bpffs(self.root.pin_dir())?;
+                preflight::check_pin_dir(self.root.pin_dir())?;
                 Dataplane::open(self.root.pin_dir())?
             }
         };
