@@ -9,6 +9,7 @@ mod share;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -183,11 +184,15 @@ impl Boot<'_> {
     }
 }
 
-/// The part of xtask's environment that the guest gets.
+/// The part of xtask's environment that the guest gets. The guest's console is a terminal, so it is told if ours isn't.
 fn passed_environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars().filter(|(name, _)| {
-        PASSED_NAMES.contains(&name.as_str()) || PASSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-    })
+    let passed = |name: &str| {
+        PASSED_NAMES.contains(&name) || PASSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    };
+    let plain = (!std::io::stdout().is_terminal()).then(|| ("NO_COLOR".to_owned(), "1".to_owned()));
+    std::env::vars()
+        .filter(move |(name, _)| passed(name))
+        .chain(plain)
 }
 
 /// Parses a number of seconds for clap.
