@@ -155,6 +155,31 @@ pub fn neighbor_advertisement(
     Ok(frame)
 }
 
+/// A neighbour solicitation for `target` to its solicited-node group; from `::` it is duplicate address detection.
+///
+/// # Errors
+/// Fails if the trailer is too long.
+pub fn neighbor_solicitation(
+    source_mac: Mac,
+    source: Ipv6Addr,
+    target: Ipv6Addr,
+    marker: &[u8],
+) -> Result<Vec<u8>> {
+    let [.., x, y, z] = target.octets();
+    let link = Link {
+        source: source_mac,
+        destination: [0x33, 0x33, 0xff, x, y, z],
+    };
+    let group = Ipv6Addr::from_octets([0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, x, y, z]);
+    let mut frame = Vec::new();
+    link.ethernet()
+        .ipv6(source.octets(), group.octets(), 255)
+        .icmpv6(Icmpv6Type::NeighborSolicitation)
+        .write_to_vec(&mut frame, &target.octets())?;
+    frame.extend_from_slice(marker);
+    Ok(frame)
+}
+
 /// A router advertisement to all nodes, with a marker behind it.
 ///
 /// # Errors

@@ -32,15 +32,7 @@ impl Netns {
     pub fn create(name: impl Into<String>) -> Result<Self> {
         let name = name.into();
         run(Command::new("ip").args(["netns", "add", &name]))?;
-        let path = PathBuf::from("/run/netns").join(&name);
-        let file = match File::open(&path).with_context(|| format!("open {}", path.display())) {
-            Ok(file) => file,
-            Err(error) => {
-                delete(&name);
-                return Err(error);
-            }
-        };
-        let netns = Self { name, file };
+        let netns = Self::open(name)?;
         for conf in ["all", "default"] {
             for (key, value) in [
                 ("accept_dad", "0"),
@@ -54,10 +46,31 @@ impl Netns {
         Ok(netns)
     }
 
+    /// Names the namespace of a process; on drop only the name goes.
+    ///
+    /// # Errors
+    /// Fails if there is no such process.
+    pub fn of_process(name: impl Into<String>, pid: u32) -> Result<Self> {
+        let name = name.into();
+        run(Command::new("ip").args(["netns", "attach", &name, &pid.to_string()]))?;
+        Self::open(name)
+    }
+
     /// The name, as `ip netns` lists it.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    fn open(name: String) -> Result<Self> {
+        let path = PathBuf::from("/run/netns").join(&name);
+        match File::open(&path) {
+            Ok(file) => Ok(Self { name, file }),
+            Err(error) => {
+                delete(&name);
+                Err(error).with_context(|| format!("open {}", path.display()))
+            }
+        }
     }
 
     /// Runs `work` on a thread inside the namespace. Sockets and processes it makes stay there.

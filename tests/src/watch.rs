@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use etherparse::{SlicedPacket, TransportSlice};
 
 use crate::{
     Netns,
@@ -55,6 +56,7 @@ enum Source {
 }
 
 impl Source {
+    /// What has arrived next, if anything.
     fn receive(&self) -> Result<Option<Vec<u8>>> {
         match self {
             Self::Packet(socket) => socket.receive(),
@@ -144,12 +146,24 @@ impl Watch {
         for (place, sources) in &self.places {
             for source in sources {
                 while let Some(frame) = source.receive()? {
-                    if marker.is_in(&frame) {
+                    if marker.is_in(&frame) && !is_icmp_error(&frame) {
                         seen.insert(place.clone());
                     }
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// ICMP errors and redirects quote the frame they are about: they are news of it, not the frame.
+fn is_icmp_error(frame: &[u8]) -> bool {
+    let Ok(packet) = SlicedPacket::from_ethernet(frame) else {
+        return false;
+    };
+    match packet.transport {
+        Some(TransportSlice::Icmpv4(icmp)) => matches!(icmp.type_u8(), 3 | 5 | 11 | 12),
+        Some(TransportSlice::Icmpv6(icmp)) => icmp.type_u8() < 128 || icmp.type_u8() == 137,
+        _ => false,
     }
 }

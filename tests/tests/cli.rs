@@ -1,1 +1,298 @@
-fn main() {}
+//! What users get wrong: one clear line, another exit status than 0, and nothing made.
+
+use std::{
+    os::unix::process::CommandExt as _,
+    process::{Command, ExitCode, Output},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use ipvlan_tests::{
+    Maker, Network, Sandbox, Snapshot,
+    harness::{Need, test},
+    sandbox::{HOST, INTERFACE},
+};
+use libtest_mimic::Arguments;
+use serde_json::Value;
+
+const NET: Network = Network::bridge("db_net", 1);
+/// Stands in a row for a namespace that exists.
+const NETNS: &str = "{netns}";
+
+/// A command line, and what its error must name.
+type Row = (&'static str, &'static [&'static str]);
+
+/// Bad input that goes together.
+struct Table {
+    /// Whether [`NET`] with the endpoint `taken` is there.
+    with_network: bool,
+    rows: &'static [Row],
+}
+
+const ROOT: &[Need] = &[Need::Root];
+const IPVLAN: &[Need] = &[Need::Root, Need::Ipvlan];
+
+const ANYWHERE: Table = Table {
+    with_network: false,
+    rows: &[
+        (
+            "network create --subnet 192.168.1.0/33 -o parent=eth0 n",
+            &["192.168.1.0/33"],
+        ),
+        (
+            "network create --subnet 192.168.1.5/24 -o parent=eth0 n",
+            &["192.168.1.0/24"],
+        ),
+        ("network create -o parent=eth0 n", &["subnet"]),
+        (
+            "network create --subnet 192.168.1.0/24 --gateway 10.0.0.1 -o parent=eth0 n",
+            &["10.0.0.1", "192.168.1.0/24"],
+        ),
+        (
+            "network create --subnet 192.168.1.0/24 --gateway gw -o parent=eth0 n",
+            &["gw"],
+        ),
+        (
+            "network create --subnet 192.168.1.0/24 -o parent=eth0 -o ipvlan_mode=l4 n",
+            &["l4"],
+        ),
+        (
+            "network create --subnet 192.168.1.0/24 -o parent=eth0 -o ipvlan_mode=l3 n",
+            &["l3"],
+        ),
+        (
+            "network create --subnet 192.168.1.0/24 -o parent=eth0 -o ipvlan_flag=open n",
+            &["open"],
+        ),
+        (
+            "network create --subnet 192.168.1.0/24 -o parent=eth0 -o colour=red n",
+            &["colour"],
+        ),
+        ("network create --subnet 192.168.1.0/24 -o parent n", &["parent"]),
+        ("network create --subnet 192.168.1.0/24 n", &["parent"]),
+        (
+            "network create --subnet 192.168.1.0/24 -o parent=lo n",
+            &["loopback"],
+        ),
+        (
+            "network create --subnet 192.168.1.0/24 -o parent=eth0 a/b",
+            &["a/b"],
+        ),
+        ("network rm nowhere", &["nowhere"]),
+        ("network inspect nowhere", &["nowhere"]),
+        ("detach nobody", &["nobody"]),
+        ("stats nobody", &["nobody"]),
+        ("frobnicate", &["frobnicate"]),
+        ("ps --everything", &["--everything"]),
+        ("attach db_net --pid x", &["x"]),
+        ("attach db_net --netns red --pid 1", &["--pid"]),
+    ],
+};
+
+const WITHOUT_IPVLAN: Table = Table {
+    with_network: false,
+    rows: &[(
+        "network create --subnet 192.168.1.0/24 -o parent=eth0 n",
+        &["no ipvlan"],
+    )],
+};
+
+const WITH_IPVLAN: Table = Table {
+    with_network: false,
+    rows: &[
+        (
+            "network create --subnet 192.168.1.0/24 -o parent=eth7 n",
+            &["eth7"],
+        ),
+        ("attach nowhere --netns {netns}", &["nowhere"]),
+        ("run --network nowhere -- true", &["nowhere"]),
+    ],
+};
+
+const WITH_NETWORK: Table = Table {
+    with_network: true,
+    rows: &[
+        (
+            "network create --subnet 192.168.9.0/24 -o parent=eth0 db_net",
+            &["db_net", "exists"],
+        ),
+        (
+            "network create --subnet 192.168.0.0/16 -o parent=eth0 n",
+            &["192.168.0.0/16", "db_net"],
+        ),
+        ("network rm db_net", &["db_net", "taken"]),
+        (
+            "attach db_net --netns {netns} --ip 192.168.1.11",
+            &["192.168.1.11", "taken"],
+        ),
+        (
+            "attach db_net --netns {netns} --ip6 fd00:1::11",
+            &["fd00:1::11", "taken"],
+        ),
+        ("attach db_net --netns {netns} --ip 192.168.1.1", &["192.168.1.1"]),
+        ("attach db_net --netns {netns} --ip 192.168.1.2", &["192.168.1.2"]),
+        ("attach db_net --netns {netns} --ip 10.0.0.9", &["10.0.0.9"]),
+        ("attach db_net --netns {netns} --name taken", &["taken", "exists"]),
+        ("attach db_net --netns no-such-netns", &["no-such-netns"]),
+        ("attach db_net --netns /etc/hostname", &["/etc/hostname"]),
+        ("attach db_net --pid 4194305", &["4194305"]),
+        ("run --network db_net -- no-such-command", &["no-such-command"]),
+    ],
+};
+
+fn main() -> ExitCode {
+    let tests = vec![
+        test("bad_input::on_any_kernel", ROOT, || bad_input(&ANYWHERE)),
+        test("bad_input::without_ipvlan", &[Need::Root, Need::NoIpvlan], || {
+            bad_input(&WITHOUT_IPVLAN)
+        }),
+        test("bad_input::with_ipvlan", IPVLAN, || bad_input(&WITH_IPVLAN)),
+        test("bad_input::with_a_network", IPVLAN, || bad_input(&WITH_NETWORK)),
+        test("without_capabilities", ROOT, without_capabilities),
+        test("help_of_every_command", &[], help),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+}
+
+/// Every row of one table in one sandbox: what a row makes by mistake shows at the end.
+fn bad_input(table: &Table) -> Result<()> {
+    let sandbox = Sandbox::new(Maker::Ctl)?;
+    let netns = sandbox.netns("free")?;
+    let _taken = if table.with_network {
+        sandbox.network(&NET)?;
+        Some(sandbox.endpoint(&NET, "taken", 11)?)
+    } else {
+        // The host has an address, as hosts do.
+        sandbox
+            .host
+            .ip(&format!("addr add {}/24 dev {INTERFACE}", NET.ipv4(HOST)))?;
+        None
+    };
+    let before = Snapshot::take(&sandbox, &[&netns])?;
+    let failures: Vec<_> = table
+        .rows
+        .iter()
+        .filter_map(|(words, says)| {
+            let words = words.replace(NETNS, netns.name());
+            refuses(&sandbox, &words, says)
+                .err()
+                .map(|error| format!("ipvlan-ctl {words}: {error:#}"))
+        })
+        .collect();
+    ensure!(failures.is_empty(), "{}", failures.join("\n"));
+    let changes = Snapshot::take(&sandbox, &[&netns])?.changes(&before);
+    ensure!(changes.is_empty(), "bad input made something: {changes:#?}");
+    Ok(())
+}
+
+fn refuses(sandbox: &Sandbox, words: &str, says: &[&str]) -> Result<()> {
+    let output = sandbox.try_ctl(words)?;
+    let lines = error_lines(&output)?;
+    for part in says {
+        ensure!(
+            lines[0].contains(part),
+            "the error doesn't name {part}: {}",
+            lines[0]
+        );
+    }
+    ensure!(
+        output.stdout.is_empty(),
+        "something on stdout: {}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+
+    let output = sandbox.try_ctl(&format!("--format json {words}"))?;
+    ensure!(
+        !output.status.success(),
+        "with --format json the exit status is 0"
+    );
+    let text = String::from_utf8_lossy(&output.stdout);
+    let answer: Value = serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))?;
+    let message = answer["error"]["message"]
+        .as_str()
+        .context("no error.message in the JSON")?;
+    ensure!(
+        lines[0] == format!("error: {message}"),
+        "two messages: {} and {message}",
+        lines[0]
+    );
+    Ok(())
+}
+
+/// `error: …` and at most one `hint: …`.
+fn error_lines(output: &Output) -> Result<Vec<String>> {
+    ensure!(!output.status.success(), "the exit status is 0");
+    ensure!(output.status.code().is_some(), "it ended with {}", output.status);
+    let text = String::from_utf8(output.stderr.clone()).context("stderr isn't UTF-8")?;
+    ensure!(
+        !text.contains("panicked") && !text.contains("RUST_BACKTRACE"),
+        "it panicked: {text}"
+    );
+    let lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    let good = match lines.as_slice() {
+        [error] => error.starts_with("error: "),
+        [error, hint] => error.starts_with("error: ") && hint.starts_with("hint: "),
+        _ => false,
+    };
+    ensure!(good, "not one error and at most one hint:\n{text}");
+    Ok(lines)
+}
+
+/// A user without rights: nothing is read, nothing made.
+fn without_capabilities() -> Result<()> {
+    let sandbox = Sandbox::new(Maker::Ctl)?;
+    let before = Snapshot::take(&sandbox, &[])?;
+    for words in [
+        "network create --subnet 192.168.1.0/24 -o parent=eth0 n",
+        "network ls",
+        "ps",
+    ] {
+        let mut command = sandbox.ctl_command()?;
+        command.args(words.split(' ')).uid(65_534).gid(65_534);
+        let output = sandbox.host.output(&mut command)?;
+        let lines = error_lines(&output).with_context(|| words.to_owned())?;
+        ensure!(
+            lines[0].contains("CAP_NET_ADMIN"),
+            "the error names no capability: {}",
+            lines[0]
+        );
+        ensure!(
+            lines.get(1).is_some_and(|hint| hint.contains("root")),
+            "no hint to be root: {lines:?}"
+        );
+    }
+    let changes = Snapshot::take(&sandbox, &[])?.changes(&before);
+    ensure!(changes.is_empty(), "it made something: {changes:#?}");
+    Ok(())
+}
+
+fn help() -> Result<()> {
+    let ctl = ipvlan_tests::sandbox::ctl_path()?;
+    for words in [
+        "",
+        "network",
+        "network create",
+        "network ls",
+        "network rm",
+        "network inspect",
+        "attach",
+        "detach",
+        "ps",
+        "stats",
+        "run",
+    ] {
+        let output = Command::new(&ctl)
+            .args(words.split_whitespace())
+            .arg("--help")
+            .output()?;
+        ensure!(
+            output.status.success(),
+            "{words} --help ends with {}",
+            output.status
+        );
+        ensure!(
+            String::from_utf8_lossy(&output.stdout).contains("Usage:"),
+            "{words} --help shows no usage"
+        );
+    }
+    Ok(())
+}

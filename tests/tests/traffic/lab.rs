@@ -1,0 +1,189 @@
+//! A sandbox with endpoints, and what a test says about a frame in it.
+
+use std::{cell::RefCell, collections::BTreeSet, net::UdpSocket};
+
+use anyhow::{Context as _, Result, ensure};
+use ipvlan_common::DropReason;
+use ipvlan_tests::{
+    Door, Endpoint, Maker, Marker, Netns, Network, Sandbox, Stats, Watch,
+    frame::{Link, PORT},
+    packet::PacketSocket,
+    sandbox::{INTERFACE, LAN_MAC, PARENT_MAC, mac},
+};
+
+/// From an endpoint to the LAN host.
+pub(crate) const TO_LAN: Link = Link {
+    source: PARENT_MAC,
+    destination: LAN_MAC,
+};
+/// From the LAN host to an endpoint or the host.
+pub(crate) const FROM_LAN: Link = Link {
+    source: LAN_MAC,
+    destination: PARENT_MAC,
+};
+/// The name of the host and of the row of the parent's counters.
+pub(crate) const PARENT: &str = INTERFACE;
+
+/// Everything one test acts in.
+pub(crate) struct Lab {
+    pub(crate) sandbox: Sandbox,
+    endpoints: Vec<Endpoint>,
+    stats: RefCell<Stats>,
+}
+
+impl Lab {
+    /// Networks with their endpoints, which are numbered from 11 in each network.
+    pub(crate) fn new(networks: &[(Network, &[&str])]) -> Result<Self> {
+        let sandbox = Sandbox::new(Maker::Ctl)?;
+        let mut endpoints = Vec::new();
+        for (network, names) in networks {
+            sandbox.network(network)?;
+            for (name, host) in names.iter().zip(11..) {
+                endpoints.push(sandbox.endpoint(network, name, host)?);
+            }
+        }
+        let stats = RefCell::new(Stats::read(&sandbox)?);
+        Ok(Self {
+            sandbox,
+            endpoints,
+            stats,
+        })
+    }
+
+    pub(crate) fn endpoint(&self, name: &str) -> &Endpoint {
+        self.endpoints
+            .iter()
+            .find(|endpoint| endpoint.name == name)
+            .expect("an endpoint of this lab")
+    }
+
+    /// Gives up the endpoint `name`, and its namespace with it.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.endpoints.retain(|endpoint| endpoint.name != name);
+    }
+
+    pub(crate) fn namespaces(&self) -> Vec<&Netns> {
+        self.endpoints.iter().map(|endpoint| &endpoint.netns).collect()
+    }
+
+    /// The frame that `send` sends comes out nowhere, and the counter of `charged` for `reason` rises.
+    pub(crate) fn dropped(
+        &self,
+        what: &str,
+        count: (DropReason, &str),
+        send: impl FnOnce(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.dropped_behind(what, &[], count, send)
+    }
+
+    /// As [`Self::dropped`], but the frame is seen at `places` on its way.
+    pub(crate) fn dropped_behind(
+        &self,
+        what: &str,
+        places: &[&str],
+        (reason, charged): (DropReason, &str),
+        send: impl FnOnce(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let seen = self.send(what, places, send)?;
+        let now = Stats::read(&self.sandbox)?;
+        let rises = now.since(&self.stats.replace(now.clone()));
+        ensure!(
+            same(&seen, places),
+            "{what}: came out at {seen:?}, not at {places:?}; counted: {rises:?}"
+        );
+        ensure!(
+            rises
+                .iter()
+                .any(|rise| rise.reason == reason.name() && rise.charged == charged),
+            "{what}: {} of {charged} did not rise; counted: {rises:?}",
+            reason.name()
+        );
+        Ok(())
+    }
+
+    /// The frame that `send` sends comes out at all of `places`, and nowhere else.
+    pub(crate) fn delivered(
+        &self,
+        what: &str,
+        places: &[&str],
+        send: impl FnOnce(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let seen = self.send(what, places, send)?;
+        let before = self.stats.replace(Stats::read(&self.sandbox)?);
+        ensure!(
+            same(&seen, places),
+            "{what}: came out at {seen:?}, not at {places:?}; counted: {:?}",
+            self.stats.borrow().since(&before)
+        );
+        Ok(())
+    }
+
+    /// As [`Self::dropped`], for a frame of the endpoint `from`.
+    pub(crate) fn refused(
+        &self,
+        what: &str,
+        count: (DropReason, &str),
+        (from, door): (&str, Door),
+        build: impl FnOnce(&[u8]) -> Result<Vec<u8>>,
+    ) -> Result<()> {
+        self.dropped(what, count, |marker| {
+            self.endpoint(from).send(&build(marker)?, door)
+        })
+    }
+
+    /// Sends a frame from the LAN host.
+    pub(crate) fn lan_sends(&self, frame: &[u8]) -> Result<()> {
+        PacketSocket::sender(&self.sandbox.lan, INTERFACE, Door::Queue)?.send(frame)
+    }
+
+    /// Forgets what was counted up to now.
+    pub(crate) fn recount(&self) -> Result<()> {
+        self.stats.replace(Stats::read(&self.sandbox)?);
+        Ok(())
+    }
+
+    fn send(
+        &self,
+        what: &str,
+        expected: &[&str],
+        send: impl FnOnce(&[u8]) -> Result<()>,
+    ) -> Result<BTreeSet<String>> {
+        let mut watch = Watch::new()
+            .wire("lan", &self.sandbox.lan, INTERFACE)?
+            .accepted("host", &self.sandbox.host, INTERFACE)?
+            .socket("host socket", &self.sandbox.host)?;
+        for Endpoint { name, netns, .. } in &self.endpoints {
+            watch = watch.accepted(name, netns, INTERFACE)?;
+        }
+        let marker = Marker::unique();
+        send(marker.bytes()).with_context(|| what.to_owned())?;
+        watch.seen(&marker, expected)
+    }
+}
+
+fn same(seen: &BTreeSet<String>, places: &[&str]) -> bool {
+    seen.len() == places.len() && places.iter().all(|place| seen.contains(*place))
+}
+
+/// Makes `address` a neighbour at the parent's MAC, as somebody who knows ipvlan would.
+pub(crate) fn static_neighbor(netns: &Netns, address: &str) -> Result<()> {
+    netns.ip_batch(&format!(
+        "route replace {address} dev {INTERFACE}\nneigh replace {address} lladdr {} dev {INTERFACE} nud permanent\n",
+        mac(PARENT_MAC)
+    ))
+}
+
+/// An ordinary datagram from an ordinary socket.
+pub(crate) fn datagram(netns: &Netns, address: &str, payload: &[u8]) -> Result<()> {
+    netns.enter(|| {
+        let any = if address.contains(':') {
+            "[::]:0"
+        } else {
+            "0.0.0.0:0"
+        };
+        UdpSocket::bind(any)?
+            .send_to(payload, (address, PORT))
+            .with_context(|| format!("send to {address}"))?;
+        Ok(())
+    })
+}

@@ -1,0 +1,21 @@
+//! Real traffic on the kernel's ipvlan: what must pass passes, what must not is dropped and counted.
+
+mod allowed;
+mod isolation;
+mod lab;
+mod lifecycle;
+mod spoofing;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
+    let tests = [
+        allowed::tests(),
+        spoofing::tests(),
+        isolation::tests(),
+        lifecycle::tests(),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), tests.into_iter().flatten().collect()).exit_code()
+}
