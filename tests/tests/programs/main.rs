@@ -35,24 +35,14 @@ fn main() -> Result<()> {
         .into_iter()
         .map(|row| {
             let kernel = Arc::clone(&kernel);
-            test(
-                &format!("{:?}: {}", row.hook, row.name),
-                &[Need::Root],
-                move || {
-                    ensure!(
-                        host_verdict(&row)? == row.verdict,
-                        "decide says {:?}",
-                        host_verdict(&row)?
-                    );
-                    let mut kernel = kernel
-                        .lock()
-                        .map_err(|_| anyhow::anyhow!("an earlier row panicked"))?;
-                    if kernel.is_none() {
-                        *kernel = Some(Kernel::new()?);
-                    }
-                    kernel.as_mut().context("no kernel")?.check(&row)
-                },
-            )
+            test(&format!("{:?}: {}", row.hook, row.name), &[Need::Root], move || {
+                ensure!(host_verdict(&row)? == row.verdict, "decide says {:?}", host_verdict(&row)?);
+                let mut kernel = kernel.lock().map_err(|_| anyhow::anyhow!("an earlier row panicked"))?;
+                if kernel.is_none() {
+                    *kernel = Some(Kernel::new()?);
+                }
+                kernel.as_mut().context("no kernel")?.check(&row)
+            })
         })
         .collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -61,28 +51,12 @@ fn main() -> Result<()> {
 }
 
 fn host_verdict(row: &Row) -> Result<Verdict> {
-    let ethernet = Ethernet::parse(row.frame.as_slice())
-        .ok()
-        .context("a row's frame has an Ethernet header")?;
+    let ethernet =
+        Ethernet::parse(row.frame.as_slice()).ok().context("a row's frame has an Ethernet header")?;
     // eth_type_trans, by which the kernel's test run finds the protocol: below 1536 it is a length, of an 802.2 frame.
-    let protocol = if ethernet.ethertype < 0x600 {
-        4
-    } else {
-        ethernet.ethertype
-    };
-    let metadata = Metadata {
-        protocol,
-        vlan: None,
-        hash: row.seal.1,
-        tc_index: row.seal.0,
-    };
-    Ok(decide(
-        row.hook,
-        row.frame.as_slice(),
-        &metadata,
-        &world::identity(row.me),
-        &HostTables::new(),
-    ))
+    let protocol = if ethernet.ethertype < 0x600 { 4 } else { ethernet.ethertype };
+    let metadata = Metadata { protocol, vlan: None, hash: row.seal.1, tc_index: row.seal.0 };
+    Ok(decide(row.hook, row.frame.as_slice(), &metadata, &world::identity(row.me), &HostTables::new()))
 }
 
 /// The world's maps and programs in the kernel.
@@ -103,10 +77,7 @@ impl Kernel {
         dataplane.register_slot(parent.slot, parent.entry())?;
         for endpoint in world::endpoints() {
             dataplane.register_slot(endpoint.slot, endpoint.entry())?;
-            let ipv6 = [endpoint.ipv6, endpoint.link_local]
-                .into_iter()
-                .flatten()
-                .map(IpAddr::from);
+            let ipv6 = [endpoint.ipv6, endpoint.link_local].into_iter().flatten().map(IpAddr::from);
             for ip in endpoint.ipv4.map(IpAddr::from).into_iter().chain(ipv6) {
                 dataplane.add_address(parent.slot, ip, endpoint.slot)?;
             }
@@ -114,13 +85,7 @@ impl Kernel {
         let mut prime = EbpfLoader::new().load(PRIME)?;
         let under_test = ProgramArray::try_from(prime.take_map("UNDER_TEST").context("no UNDER_TEST")?)?;
         program(&mut prime, "prime")?.load()?;
-        Ok(Self {
-            dataplane,
-            pins,
-            objects: HashMap::new(),
-            prime,
-            under_test,
-        })
+        Ok(Self { dataplane, pins, objects: HashMap::new(), prime, under_test })
     }
 
     /// The loaded program of the row's hook and slot.
@@ -200,24 +165,16 @@ impl Kernel {
         };
         // TC_ACT_UNSPEC lets the next program and the stack have it, TC_ACT_SHOT drops.
         let expected_return = if accepted { -1 } else { 2 };
-        ensure!(
-            returned == expected_return,
-            "the program returned {returned}, not {expected_return}"
-        );
+        ensure!(returned == expected_return, "the program returned {returned}, not {expected_return}");
         for (slot, (expected, after)) in expected.iter().zip(&after).enumerate() {
-            ensure!(
-                expected == after,
-                "slot {slot} counts {after:?}, not {expected:?}"
-            );
+            ensure!(expected == after, "slot {slot} counts {after:?}, not {expected:?}");
         }
         Ok(())
     }
 
     /// The counters of every slot of the world, and of the first beyond.
     fn counters(&self) -> Result<Vec<Counters>> {
-        (0..=world::ONLY4 + 1)
-            .map(|slot: Slot| Ok(self.dataplane.counters(slot)?))
-            .collect()
+        (0..=world::ONLY4 + 1).map(|slot: Slot| Ok(self.dataplane.counters(slot)?)).collect()
     }
 }
 
@@ -239,8 +196,5 @@ fn program_of(hook: Hook) -> &'static str {
 }
 
 fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
-    Ok(object
-        .program_mut(name)
-        .with_context(|| format!("no program {name}"))?
-        .try_into()?)
+    Ok(object.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?)
 }

@@ -57,40 +57,27 @@ pub(crate) fn seal(slot: Slot) -> u32 {
 
 /// The parent.
 pub(crate) fn parent() -> ParentIdentity {
-    ParentIdentity {
-        slot: PARENT,
-        seal: seal(PARENT),
-        mac: MAC,
-    }
+    ParentIdentity { slot: PARENT, seal: seal(PARENT), mac: MAC }
 }
 
 /// Every endpoint.
 pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
-    [
-        (A, 1),
-        (B, 1),
-        (OTHER, 2),
-        (INNER, 3),
-        (INNER_PEER, 3),
-        (SHY, 4),
-        (SHY_PEER, 4),
-        (ONLY4, 1),
-    ]
-    .map(|(slot, network)| {
-        let has_ipv6 = slot != ONLY4;
-        EndpointIdentity {
-            slot,
-            seal: seal(slot),
-            network,
-            internal: network == 3,
-            private: network == 4,
-            mac: MAC,
-            ipv4: Some(ip4(slot)),
-            ipv6: has_ipv6.then(|| ip6(slot)),
-            link_local: has_ipv6.then(|| link_local(slot)),
-        }
-    })
-    .to_vec()
+    [(A, 1), (B, 1), (OTHER, 2), (INNER, 3), (INNER_PEER, 3), (SHY, 4), (SHY_PEER, 4), (ONLY4, 1)]
+        .map(|(slot, network)| {
+            let has_ipv6 = slot != ONLY4;
+            EndpointIdentity {
+                slot,
+                seal: seal(slot),
+                network,
+                internal: network == 3,
+                private: network == 4,
+                mac: MAC,
+                ipv4: Some(ip4(slot)),
+                ipv6: has_ipv6.then(|| ip6(slot)),
+                link_local: has_ipv6.then(|| link_local(slot)),
+            }
+        })
+        .to_vec()
 }
 
 /// The identity of the programs of `slot`.
@@ -116,9 +103,7 @@ impl HostTables {
         tables.slots.insert(PARENT, parent().entry());
         for endpoint in endpoints() {
             tables.slots.insert(endpoint.slot, endpoint.entry());
-            tables
-                .ipv4
-                .extend(endpoint.ipv4.map(|ip| (ip.octets(), endpoint.slot)));
+            tables.ipv4.extend(endpoint.ipv4.map(|ip| (ip.octets(), endpoint.slot)));
             for ip in [endpoint.ipv6, endpoint.link_local] {
                 tables.ipv6.extend(ip.map(|ip| (ip.octets(), endpoint.slot)));
             }
@@ -133,14 +118,10 @@ impl Tables for HostTables {
     }
 
     fn ipv4(&self, parent: Slot, address: [u8; 4]) -> Option<Slot> {
-        (parent == PARENT)
-            .then(|| self.ipv4.get(&address).copied())
-            .flatten()
+        (parent == PARENT).then(|| self.ipv4.get(&address).copied()).flatten()
     }
 
     fn ipv6(&self, parent: Slot, address: [u8; 16]) -> Option<Slot> {
-        (parent == PARENT)
-            .then(|| self.ipv6.get(&address).copied())
-            .flatten()
+        (parent == PARENT).then(|| self.ipv6.get(&address).copied()).flatten()
     }
 }

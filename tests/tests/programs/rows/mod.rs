@@ -1,0 +1,87 @@
+//! The rules as a table: a frame at a hook, and what must become of it.
+
+mod neighbour;
+mod parent;
+mod receiver;
+mod sender;
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use anyhow::Result;
+use etherparse::ArpOperation;
+use ipvlan_common::{
+    DropReason,
+    Hook::{self, SlaveEgress},
+    Slot, Verdict,
+    types::Mac,
+};
+use ipvlan_tests::frame::{self, Arp, BROADCAST, Link};
+
+use crate::world::{A, LAN_MAC, MAC, seal};
+
+/// One row.
+pub(crate) struct Row {
+    /// What it shows.
+    pub(crate) name: &'static str,
+    /// Where the frame is.
+    pub(crate) hook: Hook,
+    /// Whose program looks at it.
+    pub(crate) me: Slot,
+    /// The frame.
+    pub(crate) frame: Vec<u8>,
+    /// What `tc_index` and `hash` say when it arrives.
+    pub(crate) seal: (Slot, u32),
+    /// What must become of it.
+    pub(crate) verdict: Verdict,
+}
+
+const UNSEALED: (Slot, u32) = (0, 0);
+const NONE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+const NONE6: Ipv6Addr = Ipv6Addr::UNSPECIFIED;
+const FOREIGN: Ipv4Addr = Ipv4Addr::new(8, 8, 8, 8);
+const TO_LAN: Link = Link { source: MAC, destination: LAN_MAC };
+const FROM_LAN: Link = Link { source: LAN_MAC, destination: MAC };
+const SHARED: Link = Link { source: MAC, destination: MAC };
+const TO_ALL: Link = Link { source: MAC, destination: BROADCAST };
+
+fn by(slot: Slot) -> (Slot, u32) {
+    (slot, seal(slot))
+}
+
+fn drop_for(slot: Slot, reason: DropReason) -> Verdict {
+    Verdict::Drop { slot, reason }
+}
+
+fn row(name: &'static str, hook: Hook, me: Slot, seal: (Slot, u32), frame: Vec<u8>, verdict: Verdict) -> Row {
+    Row { name, hook, me, frame, seal, verdict }
+}
+
+/// What A sends, at its own egress.
+fn sends(name: &'static str, frame: Vec<u8>, refused: Option<DropReason>) -> Row {
+    row(name, SlaveEgress, A, UNSEALED, frame, refused.map_or(Verdict::Seal, |reason| drop_for(A, reason)))
+}
+
+fn udp4(link: Link, source: Ipv4Addr, destination: Ipv4Addr) -> Result<Vec<u8>> {
+    frame::udp4(link, source, destination, b"payload")
+}
+
+fn udp6(link: Link, source: Ipv6Addr, destination: Ipv6Addr) -> Result<Vec<u8>> {
+    frame::udp6(link, source, destination, b"payload")
+}
+
+fn arp(
+    link: Link,
+    operation: ArpOperation,
+    sender_mac: Mac,
+    sender: Ipv4Addr,
+    target: Ipv4Addr,
+) -> Result<Vec<u8>> {
+    frame::arp(link, Arp { operation, sender_mac, sender, target }, &[])
+}
+
+/// Every row.
+pub(crate) fn rows() -> Result<Vec<Row>> {
+    let parts =
+        [sender::rows()?, neighbour::rows()?, receiver::rows()?, parent::ingress()?, parent::egress()?];
+    Ok(parts.into_iter().flatten().collect())
+}

@@ -1,0 +1,54 @@
+//! What reaches an endpoint.
+
+use std::net::Ipv4Addr;
+
+use anyhow::Result;
+use ipvlan_common::{
+    DropReason::{Flood, Internal, OtherNetwork, Private, Unsealed},
+    Hook::SlaveIngress,
+    Verdict,
+};
+use ipvlan_tests::frame::Link;
+
+use super::{FROM_LAN, Row, SHARED, TO_ALL, UNSEALED, by, drop_for, row, udp4};
+use crate::world::{A, B, INNER, INNER_PEER, LAN, LAN_MAC, NOBODY, OTHER, PARENT, SHY, SHY_PEER, ip4, seal};
+
+pub(super) fn rows() -> Result<Vec<Row>> {
+    let unicast = |source| udp4(SHARED, ip4(source), ip4(B));
+    let flood = |source| udp4(TO_ALL, ip4(source), Ipv4Addr::BROADCAST);
+    let wire = udp4(FROM_LAN, LAN, ip4(B))?;
+    let wire_flood = udp4(Link::broadcast(LAN_MAC), LAN, Ipv4Addr::BROADCAST)?;
+    let at = |name, me, seal, frame, verdict| row(name, SlaveIngress, me, seal, frame, verdict);
+    Ok(vec![
+        at("peer of the network", B, by(A), unicast(A)?, Verdict::Open),
+        at("flood of the network", B, by(A), flood(A)?, Verdict::Open),
+        at("wire", B, by(PARENT), wire.clone(), Verdict::Open),
+        at("bypassed egress", B, UNSEALED, unicast(A)?, drop_for(B, Unsealed)),
+        at("somebody's slot without a seal", B, (A, 0), unicast(A)?, drop_for(B, Unsealed)),
+        at("somebody's slot with another's seal", B, (A, seal(OTHER)), unicast(A)?, drop_for(B, Unsealed)),
+        at(
+            "the wire's slot with another's seal",
+            B,
+            (PARENT, seal(OTHER)),
+            unicast(A)?,
+            drop_for(B, Unsealed),
+        ),
+        at("slot of nobody", B, (NOBODY, 0), unicast(A)?, drop_for(B, Unsealed)),
+        at("slot of nobody with a seal", B, by(NOBODY), unicast(A)?, drop_for(B, Unsealed)),
+        at("slot beyond the table", B, (0xffff, seal(A)), unicast(A)?, drop_for(B, Unsealed)),
+        at("another network", B, by(OTHER), unicast(OTHER)?, drop_for(OTHER, OtherNetwork)),
+        at("flood of another network", B, by(OTHER), flood(OTHER)?, drop_for(B, Flood)),
+        at("private peer", SHY, by(SHY_PEER), unicast(SHY_PEER)?, drop_for(SHY_PEER, Private)),
+        at("flood of a private peer", SHY, by(SHY_PEER), flood(SHY_PEER)?, drop_for(SHY, Flood)),
+        at("wire to a private endpoint", SHY, by(PARENT), wire.clone(), Verdict::Open),
+        at("internal peer", INNER, by(INNER_PEER), unicast(INNER_PEER)?, Verdict::Open),
+        at("wire to an internal endpoint", INNER, by(PARENT), wire, drop_for(INNER, Internal)),
+        at(
+            "flood of the wire to an internal endpoint",
+            INNER,
+            by(PARENT),
+            wire_flood,
+            drop_for(INNER, Flood),
+        ),
+    ])
+}
