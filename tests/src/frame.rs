@@ -170,7 +170,7 @@ pub fn neighbor_solicitation(
         source: source_mac,
         destination: [0x33, 0x33, 0xff, x, y, z],
     };
-    let group = Ipv6Addr::from_octets([0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, x, y, z]);
+    let group = Ipv6Addr::from([0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, x, y, z]);
     let mut frame = Vec::new();
     link.ethernet()
         .ipv6(source.octets(), group.octets(), 255)

@@ -147,7 +147,7 @@ fn tcp() -> Result<()> {
 }
 
 fn stream(from: &Netns, to: &Netns, address: SocketAddr) -> Result<()> {
-    const CHUNK: [u8; 65_536] = [0x5a; 65_536];
+    static CHUNK: [u8; 65_536] = [0x5a; 65_536];
     const CHUNKS: usize = 64;
     let listener = to.enter(|| TcpListener::bind(address).context("listen"))?;
     let mut sender =
