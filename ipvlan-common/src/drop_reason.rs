@@ -71,6 +71,12 @@ drop_reasons! {
     Flood = 18, "flood";
     /// A frame from the wire claims the address of an endpoint here.
     WireSpoof = 19, "wire-spoof";
+    /// An IPv4 option other than router alert: source routes and their like.
+    IpOption = 20, "ip-option";
+    /// An endpoint answers as a DHCP server.
+    DhcpServer = 21, "dhcp-server";
+    /// A broadcast or multicast frame that carries a packet for one receiver.
+    GroupMismatch = 22, "group-mismatch";
 }
 
 impl DropReason {

@@ -11,6 +11,7 @@ pub mod types;
 pub mod verdict;
 
 mod nd;
+mod sender;
 
 pub use drop_reason::DropReason;
 pub use types::{Identity, Slot, SlotEntry};

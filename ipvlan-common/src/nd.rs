@@ -1,8 +1,10 @@
-//! Neighbour discovery from an endpoint: it may speak for its own addresses and MAC only, and may not hide that it speaks.
+//! IPv6 from an endpoint: it may speak for its own addresses and MAC only, and may not hide that it speaks of neighbours.
 
 use crate::{
-    DropReason, Identity,
-    packet::{Ipv6, Packet},
+    DropReason, SlotEntry,
+    packet::{Ipv6, Packet, UDP},
+    sender::{is_dhcpv6_server, udp_ports},
+    types::Mac,
 };
 
 const HOP_BY_HOP: u8 = 0;
@@ -29,10 +31,10 @@ const LISTENER_REPORT_V2: u8 = 143;
 const SOURCE_LINK_ADDRESS: u8 = 1;
 const TARGET_LINK_ADDRESS: u8 = 2;
 
-/// An ICMPv6 message.
+/// What is at the end of the header chain.
 #[derive(Clone, Copy)]
-struct Message {
-    kind: u8,
+struct Upper {
+    protocol: u8,
     offset: usize,
     fragmented: bool,
 }
@@ -42,64 +44,62 @@ struct Message {
 /// # Errors
 /// The reason to drop it.
 #[inline(always)]
-pub(crate) fn check<P: Packet + ?Sized>(packet: &P, ip: &Ipv6, me: &Identity) -> Result<(), DropReason> {
+pub(crate) fn check<P: Packet + ?Sized>(
+    packet: &P,
+    ip: &Ipv6,
+    me: &SlotEntry,
+    mac: &Mac,
+) -> Result<(), DropReason> {
     let from_me = owns(me, &ip.source);
     if !from_me && ip.source != [0; 16] {
         return Err(DropReason::SourceIpv6);
     }
-    let Some(message) = find(packet, ip)? else {
-        return if from_me {
-            Ok(())
-        } else {
-            Err(DropReason::SourceIpv6)
-        };
-    };
-    match message.kind {
-        ROUTER_ADVERTISEMENT | REDIRECT => Err(DropReason::RouterMessage),
-        ROUTER_SOLICITATION..=NEIGHBOUR_ADVERTISEMENT if message.fragmented => Err(DropReason::NdFragment),
-        ROUTER_SOLICITATION => link_addresses(packet, ip, message.offset + 8, me),
-        NEIGHBOUR_SOLICITATION | NEIGHBOUR_ADVERTISEMENT => {
-            let target: [u8; 16] = packet.load_at(message.offset + 8).ok_or(DropReason::Malformed)?;
-            // Asking from an address of one's own is asking for anybody; asking from none is claiming the target (DAD).
-            let asks = message.kind == NEIGHBOUR_SOLICITATION && from_me;
-            if !asks && !owns(me, &target) {
-                return Err(DropReason::NdSpoof);
+    let own = if from_me { Ok(()) } else { Err(DropReason::SourceIpv6) };
+    match upper(packet, ip)? {
+        Some(Upper { protocol: ICMPV6, offset, fragmented }) => {
+            let [kind] = packet.load_at(offset).ok_or(DropReason::Malformed)?;
+            match kind {
+                ROUTER_ADVERTISEMENT | REDIRECT => Err(DropReason::RouterMessage),
+                ROUTER_SOLICITATION..=NEIGHBOUR_ADVERTISEMENT if fragmented => Err(DropReason::NdFragment),
+                ROUTER_SOLICITATION => link_addresses(packet, ip, offset + 8, mac),
+                NEIGHBOUR_SOLICITATION | NEIGHBOUR_ADVERTISEMENT => {
+                    let target: [u8; 16] = packet.load_at(offset + 8).ok_or(DropReason::Malformed)?;
+                    // Asking from an own address is asking for anybody; asking from none is claiming the target (DAD).
+                    let asks = kind == NEIGHBOUR_SOLICITATION && from_me;
+                    if !asks && !owns(me, &target) {
+                        return Err(DropReason::NdSpoof);
+                    }
+                    link_addresses(packet, ip, offset + 24, mac)
+                }
+                // Listener reports are sent before duplicate address detection has ended, from no address (RFC 3590).
+                LISTENER_REPORT | LISTENER_DONE | LISTENER_REPORT_V2 => Ok(()),
+                _ => own,
             }
-            link_addresses(packet, ip, message.offset + 24, me)
         }
-        // Listener reports are sent before duplicate address detection has ended, so from no address (RFC 3590).
-        LISTENER_REPORT | LISTENER_DONE | LISTENER_REPORT_V2 => Ok(()),
-        _ if from_me => Ok(()),
-        _ => Err(DropReason::SourceIpv6),
+        Some(Upper { protocol: UDP, offset, .. }) if is_dhcpv6_server(udp_ports(packet, offset)?) => {
+            Err(DropReason::DhcpServer)
+        }
+        _ => own,
     }
 }
 
 #[inline(always)]
-fn owns(me: &Identity, address: &[u8; 16]) -> bool {
+fn owns(me: &SlotEntry, address: &[u8; 16]) -> bool {
     *address != [0; 16] && (*address == me.ipv6 || *address == me.link_local)
 }
 
-/// Follows the extension headers to an ICMPv6 message; `None` where something else, or a later fragment, is at their end.
+/// Follows the extension headers to their end; `None` where a later fragment is there, which shows nothing.
 #[inline(always)]
-fn find<P: Packet + ?Sized>(packet: &P, ip: &Ipv6) -> Result<Option<Message>, DropReason> {
-    let mut next = ip.next_header;
+fn upper<P: Packet + ?Sized>(packet: &P, ip: &Ipv6) -> Result<Option<Upper>, DropReason> {
+    let mut protocol = ip.next_header;
     let mut offset = Ipv6::START;
     let mut fragmented = false;
     for _ in 0..MAX_HEADERS {
-        match next {
-            ICMPV6 => {
-                let [kind] = packet.load_at(offset).ok_or(DropReason::Malformed)?;
-                return Ok(Some(Message {
-                    kind,
-                    offset,
-                    fragmented,
-                }));
-            }
-            HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING | AUTHENTICATION | FRAGMENT => {}
-            _ => return Ok(None),
+        if !matches!(protocol, HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING | AUTHENTICATION | FRAGMENT) {
+            return Ok(Some(Upper { protocol, offset, fragmented }));
         }
         let [following, length, high, low]: [u8; 4] = packet.load_at(offset).ok_or(DropReason::Malformed)?;
-        offset += match next {
+        offset += match protocol {
             FRAGMENT => {
                 fragmented = true;
                 if u16::from_be_bytes([high, low]) >> 3 != 0 {
@@ -112,7 +112,7 @@ fn find<P: Packet + ?Sized>(packet: &P, ip: &Ipv6) -> Result<Option<Message>, Dr
             ROUTING if high == 0 => return Err(DropReason::HeaderChain),
             _ => (usize::from(length) + 1) * 8,
         };
-        next = following;
+        protocol = following;
     }
     Err(DropReason::HeaderChain)
 }
@@ -123,25 +123,21 @@ fn link_addresses<P: Packet + ?Sized>(
     packet: &P,
     ip: &Ipv6,
     options: usize,
-    me: &Identity,
+    mac: &Mac,
 ) -> Result<(), DropReason> {
     let mut offset = options;
     for _ in 0..MAX_OPTIONS {
         if offset >= ip.end {
             return Ok(());
         }
-        let [kind, length, mac @ ..]: [u8; 8] = packet.load_at(offset).ok_or(DropReason::Malformed)?;
+        let [kind, length, address @ ..]: [u8; 8] = packet.load_at(offset).ok_or(DropReason::Malformed)?;
         if length == 0 {
             return Err(DropReason::Malformed);
         }
-        if matches!(kind, SOURCE_LINK_ADDRESS | TARGET_LINK_ADDRESS) && mac != me.mac {
+        if matches!(kind, SOURCE_LINK_ADDRESS | TARGET_LINK_ADDRESS) && address != *mac {
             return Err(DropReason::NdSpoof);
         }
         offset += usize::from(length) * 8;
     }
-    if offset >= ip.end {
-        Ok(())
-    } else {
-        Err(DropReason::HeaderChain)
-    }
+    if offset >= ip.end { Ok(()) } else { Err(DropReason::HeaderChain) }
 }

@@ -11,6 +11,9 @@ pub const IPV6: u16 = 0x86dd;
 /// EtherTypes of VLAN tags: 802.1Q, 802.1ad and the older QinQ.
 pub const VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 
+/// IP protocol number of UDP.
+pub const UDP: u8 = 17;
+
 /// Length of an Ethernet header without tags.
 pub const ETHERNET_LEN: usize = 14;
 const ARP_LEN: usize = 28;
@@ -131,16 +134,25 @@ impl Arp {
     }
 }
 
-/// The part of an IPv4 header that a verdict needs.
+/// An IPv4 header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ipv4 {
     /// Source address.
     pub source: [u8; 4],
     /// Destination address.
     pub destination: [u8; 4],
+    /// Kind of the payload.
+    pub protocol: u8,
+    /// Whether it is a fragment other than the first, which has no ports.
+    pub later_fragment: bool,
+    /// Offset at which the payload starts.
+    pub payload: usize,
 }
 
 impl Ipv4 {
+    /// Offset of the options, where there are any.
+    pub const OPTIONS: usize = ETHERNET_LEN + IPV4_LEN;
+
     /// Reads the header behind the Ethernet header.
     ///
     /// # Errors
@@ -152,17 +164,16 @@ impl Ipv4 {
         let total_len = usize::from(u16::from_be_bytes(part(&bytes, 2)));
         let available = packet.len() - ETHERNET_LEN;
         // A total length of 0 stands for more than 65,535 bytes since Linux 6.3 (BIG TCP for IPv4, b1a78b9b9886).
-        let total_len = if total_len == 0 && available > 0xffff {
-            available
-        } else {
-            total_len
-        };
+        let total_len = if total_len == 0 && available > 0xffff { available } else { total_len };
         if bytes[0] >> 4 != 4 || header_len < IPV4_LEN || total_len < header_len || total_len > available {
             return Err(DropReason::Malformed);
         }
         Ok(Self {
             source: part(&bytes, 12),
             destination: part(&bytes, 16),
+            protocol: bytes[9],
+            later_fragment: u16::from_be_bytes(part(&bytes, 6)) & 0x1fff != 0,
+            payload: ETHERNET_LEN + header_len,
         })
     }
 }
@@ -198,12 +209,7 @@ impl Ipv6 {
         }
         // A length of 0 with more behind it is a jumbogram's: the local stack's BIG TCP makes them since Linux 5.19.
         let end = Self::START + if payload_len == 0 { available } else { payload_len };
-        Ok(Self {
-            source: part(&bytes, 8),
-            destination: part(&bytes, 24),
-            next_header: bytes[6],
-            end,
-        })
+        Ok(Self { source: part(&bytes, 8), destination: part(&bytes, 24), next_header: bytes[6], end })
     }
 }
 

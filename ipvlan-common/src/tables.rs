@@ -4,8 +4,8 @@ use crate::types::{Slot, SlotEntry};
 
 /// Lookups by exact match.
 pub trait Tables {
-    /// The entry of `slot`; all zero where it is not registered.
-    fn slot(&self, slot: Slot) -> SlotEntry;
+    /// The entry of `slot`; all zero, or none, where it is not registered.
+    fn slot(&self, slot: Slot) -> Option<&SlotEntry>;
     /// The endpoint that holds `address` on the parent with slot `parent`.
     fn ipv4(&self, parent: Slot, address: [u8; 4]) -> Option<Slot>;
     /// The endpoint that holds `address` on the parent with slot `parent`.

@@ -24,6 +24,14 @@ pub struct SlotEntry {
     pub network: u32,
     /// [`WIRE`], [`INTERNAL`], [`PRIVATE`].
     pub flags: u32,
+    /// The endpoint's IPv4 address; all zero for none.
+    pub ipv4: [u8; 4],
+    /// The broadcast address of its IPv4 subnet; all zero for none.
+    pub broadcast: [u8; 4],
+    /// The endpoint's IPv6 address; all zero for none.
+    pub ipv6: [u8; 16],
+    /// The endpoint's IPv6 link-local address; all zero for none.
+    pub link_local: [u8; 16],
 }
 
 /// Who a program works for. Written into its `.rodata` before it is loaded, so that it costs no lookup.
@@ -32,28 +40,14 @@ pub struct SlotEntry {
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Identity {
-    /// See [`SlotEntry::seal`].
-    pub seal: u32,
-    /// See [`SlotEntry::network`].
-    pub network: u32,
-    /// See [`SlotEntry::flags`].
-    pub flags: u32,
+    /// What others know of it.
+    pub entry: SlotEntry,
     /// The endpoint's own slot; the parent's in a parent's programs.
     pub slot: Slot,
-    /// Explicit padding.
-    pub pad_slot: [u8; 2],
     /// The parent's MAC, which its slaves share.
     pub mac: Mac,
     /// Explicit padding.
-    pub pad_mac: [u8; 2],
-    /// The endpoint's IPv4 address; all zero for none.
-    pub ipv4: [u8; 4],
-    /// Explicit padding.
-    pub pad_ipv4: [u8; 4],
-    /// The endpoint's IPv6 address; all zero for none.
-    pub ipv6: [u8; 16],
-    /// The endpoint's IPv6 link-local address; all zero for none.
-    pub link_local: [u8; 16],
+    pub pad: [u8; 4],
 }
 
 /// Key of an IPv4 address on a parent.
@@ -73,11 +67,7 @@ impl Ipv4Key {
     #[must_use]
     #[inline(always)]
     pub const fn new(parent: Slot, address: [u8; 4]) -> Self {
-        Self {
-            address,
-            parent,
-            pad: [0; 2],
-        }
+        Self { address, parent, pad: [0; 2] }
     }
 }
 
@@ -98,11 +88,7 @@ impl Ipv6Key {
     #[must_use]
     #[inline(always)]
     pub const fn new(parent: Slot, address: [u8; 16]) -> Self {
-        Self {
-            address,
-            parent,
-            pad: [0; 2],
-        }
+        Self { address, parent, pad: [0; 2] }
     }
 }
 
@@ -131,7 +117,7 @@ pub struct DropKey {
 }
 
 const _: () = {
-    assert!(size_of::<SlotEntry>() == 12);
+    assert!(size_of::<SlotEntry>() == 52);
     assert!(size_of::<Identity>() == 64);
     assert!(size_of::<Ipv4Key>() == 8);
     assert!(size_of::<Ipv6Key>() == 20);

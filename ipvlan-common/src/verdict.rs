@@ -1,8 +1,9 @@
 //! The verdict: what becomes of a frame at each hook. Pure, so that tests run the very code that the kernel runs.
 
 use crate::{
-    DropReason, Identity, Slot, SlotEntry, nd,
+    DropReason, Identity, Slot, SlotEntry,
     packet::{self, Arp, Ethernet, Ipv4, Ipv6, Metadata, Packet},
+    sender,
     tables::Tables,
     types::{INTERNAL, PRIVATE, WIRE},
 };
@@ -69,49 +70,9 @@ const fn refuse(slot: Slot, reason: DropReason) -> Judged {
 /// Anti-spoofing: a frame leaves an endpoint only as its own.
 #[inline(always)]
 fn slave_egress<P: Packet + ?Sized>(packet: &P, metadata: &Metadata, me: &Identity) -> Judged {
-    match own(packet, metadata, me) {
+    match sender::check(packet, metadata, &me.entry, &me.mac) {
         Ok(()) => Ok(Verdict::Seal),
         Err(reason) => refuse(me.slot, reason),
-    }
-}
-
-#[inline(always)]
-fn own<P: Packet + ?Sized>(packet: &P, metadata: &Metadata, me: &Identity) -> Result<(), DropReason> {
-    let ethernet = Ethernet::parse(packet)?;
-    if ethernet.source != me.mac {
-        return Err(DropReason::SourceMac);
-    }
-    if metadata.vlan.is_some() || packet::VLAN.contains(&ethernet.ethertype) {
-        return Err(DropReason::VlanTag);
-    }
-    if metadata.protocol != ethernet.ethertype {
-        return Err(DropReason::ProtocolMismatch);
-    }
-    match ethernet.ethertype {
-        packet::ARP => own_arp(&Arp::parse(packet)?, me),
-        packet::IPV4 => {
-            let ip = Ipv4::parse(packet)?;
-            if ip.source == me.ipv4 && me.ipv4 != [0; 4] {
-                Ok(())
-            } else {
-                Err(DropReason::SourceIpv4)
-            }
-        }
-        packet::IPV6 => nd::check(packet, &Ipv6::parse(packet)?, me),
-        _ => Err(DropReason::EtherType),
-    }
-}
-
-/// Own requests, replies and announcements pass, and so does probing for the own address (RFC 5227).
-#[inline(always)]
-fn own_arp(arp: &Arp, me: &Identity) -> Result<(), DropReason> {
-    let from_me = arp.sender == me.ipv4;
-    let probes_for_me = arp.operation == Arp::REQUEST && arp.sender == [0; 4] && arp.target == me.ipv4;
-    let speaks = matches!(arp.operation, Arp::REQUEST | Arp::REPLY);
-    if speaks && arp.sender_mac == me.mac && me.ipv4 != [0; 4] && (from_me || probes_for_me) {
-        Ok(())
-    } else {
-        Err(DropReason::ArpSpoof)
     }
 }
 
@@ -127,18 +88,18 @@ fn slave_ingress<P: Packet + ?Sized>(
         return refuse(me.slot, DropReason::Unsealed);
     };
     if sender.flags & WIRE != 0 {
-        return if me.flags & INTERNAL == 0 {
+        return if me.entry.flags & INTERNAL == 0 {
             Ok(Verdict::Open)
         } else {
             refuse_isolated(packet, me.slot, me.slot, DropReason::Internal)
         };
     }
-    let reason = if sender.network != me.network {
+    let reason = if sender.network != me.entry.network {
         DropReason::OtherNetwork
-    } else if me.flags & PRIVATE != 0 {
+    } else if me.entry.flags & PRIVATE != 0 {
         DropReason::Private
     } else {
-        return Ok(Verdict::Open);
+        return open(packet, metadata, sender, me);
     };
     refuse_isolated(packet, metadata.tc_index, me.slot, reason)
 }
@@ -167,11 +128,7 @@ fn parent_ingress<P: Packet + ?Sized>(
         return Ok(Verdict::Pass);
     }
     let Some((source, destination)) = holders(packet, ethernet.ethertype, me, tables) else {
-        return Ok(if ethernet.is_group() {
-            Verdict::Seal
-        } else {
-            Verdict::Pass
-        });
+        return Ok(if ethernet.is_group() { Verdict::Seal } else { Verdict::Pass });
     };
     if source.is_some() {
         return refuse(me.slot, DropReason::WireSpoof);
@@ -182,7 +139,7 @@ fn parent_ingress<P: Packet + ?Sized>(
     let Some(receiver) = destination else {
         return Ok(Verdict::Pass);
     };
-    if tables.slot(receiver).flags & INTERNAL != 0 {
+    if tables.slot(receiver).is_none_or(|it| it.flags & INTERNAL != 0) {
         return refuse(receiver, DropReason::Internal);
     }
     Ok(Verdict::Seal)
@@ -198,14 +155,12 @@ fn parent_egress<P: Packet + ?Sized>(
 ) -> Judged {
     if let Some(sender) = sealed_by(metadata, tables) {
         return if sender.flags & INTERNAL == 0 {
-            Ok(Verdict::Open)
+            open(packet, metadata, sender, me)
         } else {
             refuse_isolated(packet, metadata.tc_index, metadata.tc_index, DropReason::Internal)
         };
     }
-    let source = Ethernet::parse(packet)
-        .ok()
-        .and_then(|it| source_holder(packet, it.ethertype, me, tables));
+    let source = Ethernet::parse(packet).ok().and_then(|it| source_holder(packet, it.ethertype, me, tables));
     match source {
         Some(_) => refuse(me.slot, DropReason::Unsealed),
         None => Ok(Verdict::Pass),
@@ -214,9 +169,17 @@ fn parent_egress<P: Packet + ?Sized>(
 
 /// The sender that the seal proves.
 #[inline(always)]
-fn sealed_by(metadata: &Metadata, tables: &impl Tables) -> Option<SlotEntry> {
-    let entry = tables.slot(metadata.tc_index);
-    (entry.seal != 0 && entry.seal == metadata.hash).then_some(entry)
+fn sealed_by<'a>(metadata: &Metadata, tables: &'a impl Tables) -> Option<&'a SlotEntry> {
+    tables.slot(metadata.tc_index).filter(|entry| entry.seal != 0 && entry.seal == metadata.hash)
+}
+
+/// Accepts an endpoint's frame where it comes out, if it still is the sender's own.
+#[inline(always)]
+fn open<P: Packet + ?Sized>(packet: &P, metadata: &Metadata, sender: &SlotEntry, me: &Identity) -> Judged {
+    match sender::check(packet, metadata, sender, &me.mac) {
+        Ok(()) => Ok(Verdict::Open),
+        Err(reason) => refuse(metadata.tc_index, reason),
+    }
 }
 
 /// An attempt counts for `charged`, its sender where that is an endpoint; a flood that merely came by, as broadcasts do, counts as such where it was cut.
@@ -259,17 +222,11 @@ fn holders<P: Packet + ?Sized>(
         }
         packet::IPV4 => {
             let ip = Ipv4::parse(packet).ok()?;
-            (
-                tables.ipv4(me.slot, ip.source),
-                tables.ipv4(me.slot, ip.destination),
-            )
+            (tables.ipv4(me.slot, ip.source), tables.ipv4(me.slot, ip.destination))
         }
         packet::IPV6 => {
             let ip = Ipv6::parse(packet).ok()?;
-            (
-                tables.ipv6(me.slot, ip.source),
-                tables.ipv6(me.slot, ip.destination),
-            )
+            (tables.ipv6(me.slot, ip.source), tables.ipv6(me.slot, ip.destination))
         }
         _ => return None,
     })

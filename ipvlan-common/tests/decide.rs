@@ -25,51 +25,23 @@ struct World(HashMap<Slot, SlotEntry>);
 impl World {
     fn new(flags: u32) -> Self {
         Self(HashMap::from([
-            (
-                PARENT,
-                SlotEntry {
-                    seal: 11,
-                    network: 0,
-                    flags: WIRE,
-                },
-            ),
-            (
-                ME,
-                SlotEntry {
-                    seal: 22,
-                    network: 1,
-                    flags,
-                },
-            ),
+            (PARENT, SlotEntry { seal: 11, flags: WIRE, ..SlotEntry::default() }),
+            (ME, me(flags).entry),
             (
                 PEER,
-                SlotEntry {
-                    seal: 33,
-                    network: 1,
-                    flags,
-                },
+                SlotEntry { seal: 33, network: 1, flags, ipv4: PEER4, ipv6: PEER6, ..SlotEntry::default() },
             ),
-            (
-                4,
-                SlotEntry {
-                    seal: 44,
-                    network: 2,
-                    flags: 0,
-                },
-            ),
+            (4, SlotEntry { seal: 44, network: 2, ..SlotEntry::default() }),
         ]))
     }
 }
 
 impl Tables for World {
-    fn slot(&self, slot: Slot) -> SlotEntry {
-        self.0.get(&slot).copied().unwrap_or_default()
+    fn slot(&self, slot: Slot) -> Option<&SlotEntry> {
+        self.0.get(&slot)
     }
     fn ipv4(&self, _: Slot, address: [u8; 4]) -> Option<Slot> {
-        [(OWN4, ME), (PEER4, PEER)]
-            .iter()
-            .find(|(ip, _)| *ip == address)
-            .map(|(_, slot)| *slot)
+        [(OWN4, ME), (PEER4, PEER)].iter().find(|(ip, _)| *ip == address).map(|(_, slot)| *slot)
     }
     fn ipv6(&self, _: Slot, address: [u8; 16]) -> Option<Slot> {
         [(OWN6, ME), (LINK_LOCAL, ME), (PEER6, PEER)]
@@ -80,97 +52,47 @@ impl Tables for World {
 }
 
 fn me(flags: u32) -> Identity {
-    Identity {
+    let entry = SlotEntry {
         seal: 22,
         network: 1,
         flags,
-        slot: ME,
-        mac: MAC,
         ipv4: OWN4,
+        broadcast: [192, 168, 1, 255],
         ipv6: OWN6,
         link_local: LINK_LOCAL,
-        ..Identity::default()
-    }
+    };
+    Identity { entry, slot: ME, mac: MAC, ..Identity::default() }
 }
 
 /// Bytes that get far into the parser: likely MACs, EtherTypes, addresses and headers, in any mixture, cut anywhere.
 fn frames() -> impl Strategy<Value = Vec<u8>> {
     let mac = prop_oneof![Just(MAC), Just([2, 0, 0, 0, 0, 9]), Just([0xff; 6]), any::<Mac>()];
     let v4 = || prop_oneof![Just(OWN4), Just(PEER4), Just([0; 4]), any::<[u8; 4]>()];
-    let v6 = || {
-        prop_oneof![
-            Just(OWN6),
-            Just(PEER6),
-            Just(LINK_LOCAL),
-            Just([0; 16]),
-            any::<[u8; 16]>()
-        ]
-    };
+    let v6 = || prop_oneof![Just(OWN6), Just(PEER6), Just(LINK_LOCAL), Just([0; 16]), any::<[u8; 16]>()];
     let tail = || proptest::collection::vec(any::<u8>(), 0..80);
     let arp = (0u16..4, mac.clone(), v4(), v4()).prop_map(|(operation, sender, ip, target)| {
-        [
-            &[0, 1, 8, 0, 6, 4][..],
-            &operation.to_be_bytes(),
-            &sender,
-            &ip,
-            &[0; 6],
-            &target,
-        ]
-        .concat()
+        [&[0, 1, 8, 0, 6, 4][..], &operation.to_be_bytes(), &sender, &ip, &[0; 6], &target].concat()
     });
     let ipv4 = (prop_oneof![Just(0x45u8), any::<u8>()], v4(), v4(), tail()).prop_map(
         |(first, source, destination, tail)| {
             let total = (20 + tail.len()) as u16;
-            [
-                &[first, 0][..],
-                &total.to_be_bytes(),
-                &[0, 0, 0, 0, 64, 17, 0, 0],
-                &source,
-                &destination,
-                &tail,
-            ]
-            .concat()
+            [&[first, 0][..], &total.to_be_bytes(), &[0, 0, 0, 0, 64, 17, 0, 0], &source, &destination, &tail]
+                .concat()
         },
     );
-    let next = || {
-        prop_oneof![
-            Just(58u8),
-            Just(0),
-            Just(43),
-            Just(44),
-            Just(51),
-            Just(60),
-            Just(17),
-            any::<u8>()
-        ]
-    };
+    let next =
+        || prop_oneof![Just(58u8), Just(0), Just(43), Just(44), Just(51), Just(60), Just(17), any::<u8>()];
     let header = (next(), 0u8..3, any::<[u8; 6]>()).prop_map(|(next, units, rest)| {
         [&[next, units][..], &rest, &vec![0; usize::from(units) * 8]].concat()
     });
-    let message = (
-        130u8..138,
-        v6(),
-        proptest::collection::vec((1u8..3, 0u8..3, any::<Mac>()), 0..6),
-    )
+    let message = (130u8..138, v6(), proptest::collection::vec((1u8..3, 0u8..3, any::<Mac>()), 0..6))
         .prop_map(|(kind, target, options)| {
-            let options = options
-                .into_iter()
-                .flat_map(|(kind, length, mac)| [&[kind, length][..], &mac].concat());
-            [
-                &[kind, 0, 0, 0, 0, 0, 0, 0][..],
-                &target,
-                &options.collect::<Vec<u8>>(),
-            ]
-            .concat()
+            let options =
+                options.into_iter().flat_map(|(kind, length, mac)| [&[kind, length][..], &mac].concat());
+            [&[kind, 0, 0, 0, 0, 0, 0, 0][..], &target, &options.collect::<Vec<u8>>()].concat()
         });
-    let ipv6 = (
-        next(),
-        v6(),
-        v6(),
-        proptest::collection::vec(header, 0..8),
-        message,
-    )
-        .prop_map(|(next, source, destination, headers, message)| {
+    let ipv6 = (next(), v6(), v6(), proptest::collection::vec(header, 0..8), message).prop_map(
+        |(next, source, destination, headers, message)| {
             let payload = [headers.concat(), message].concat();
             [
                 &[0x60, 0, 0, 0][..],
@@ -181,27 +103,23 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
                 &payload,
             ]
             .concat()
-        });
+        },
+    );
     let body = prop_oneof![
         arp.prop_map(|it| (ARP, it)),
         ipv4.prop_map(|it| (IPV4, it)),
         ipv6.prop_map(|it| (IPV6, it)),
         (any::<u16>(), tail()),
     ];
-    (
-        mac.clone(),
-        mac,
-        body,
-        any::<prop::sample::Index>(),
-        any::<bool>(),
-    )
-        .prop_map(|(destination, source, (kind, body), cut, whole)| {
+    (mac.clone(), mac, body, any::<prop::sample::Index>(), any::<bool>()).prop_map(
+        |(destination, source, (kind, body), cut, whole)| {
             let mut frame = [&destination[..], &source, &kind.to_be_bytes(), &body].concat();
             if !whole {
                 frame.truncate(cut.index(frame.len()));
             }
             frame
-        })
+        },
+    )
 }
 
 fn metadata() -> impl Strategy<Value = Metadata> {
@@ -214,14 +132,8 @@ fn metadata() -> impl Strategy<Value = Metadata> {
         Just((4, 44)),
         any::<(u16, u32)>()
     ];
-    (protocol, proptest::option::weighted(0.1, 0u16..4096), seal).prop_map(
-        |(protocol, vlan, (tc_index, hash))| Metadata {
-            protocol,
-            vlan,
-            hash,
-            tc_index,
-        },
-    )
+    (protocol, proptest::option::weighted(0.1, 0u16..4096), seal)
+        .prop_map(|(protocol, vlan, (tc_index, hash))| Metadata { protocol, vlan, hash, tc_index })
 }
 
 /// Whether the frame speaks with one of the endpoint's own addresses, or with none; read without the parser under test.
@@ -231,10 +143,8 @@ fn speaks_as_itself(frame: &[u8]) -> bool {
             frame[22..28] == MAC
                 && (frame[28..32] == OWN4 || (frame[28..32] == [0; 4] && frame[38..42] == OWN4))
         }
-        IPV4 => frame[26..30] == OWN4,
-        IPV6 => [OWN6, LINK_LOCAL, [0; 16]]
-            .iter()
-            .any(|own| frame[22..38] == *own),
+        IPV4 => frame[26..30] == OWN4 || (frame[26..30] == [0; 4] && frame[30..34] == [255; 4]),
+        IPV6 => [OWN6, LINK_LOCAL, [0; 16]].iter().any(|own| frame[22..38] == *own),
         _ => false,
     }
 }
@@ -267,11 +177,23 @@ proptest! {
     }
 
     #[test]
+    fn what_comes_out_is_still_the_senders_own(frame in frames(), mut metadata in metadata()) {
+        let world = World::new(0);
+        (metadata.tc_index, metadata.hash) = (ME, 22);
+        let sent = decide(Hook::SlaveEgress, frame.as_slice(), &metadata, &me(0), &world);
+        let receiver = Identity { slot: PEER, ..me(0) };
+        for hook in [Hook::SlaveIngress, Hook::ParentEgress] {
+            let verdict = decide(hook, frame.as_slice(), &metadata, &receiver, &world);
+            let expected = if sent == Verdict::Seal { Verdict::Open } else { sent };
+            prop_assert_eq!(verdict, expected, "at {:?}", hook);
+        }
+    }
+
+    #[test]
     fn nothing_unsealed_reaches_an_endpoint(frame in frames(), mut metadata in metadata(), flags in 0u32..8) {
         let world = World::new(flags);
-        let entry = world.slot(metadata.tc_index);
-        if entry.seal == metadata.hash {
-            metadata.hash = entry.seal.wrapping_add(1);
+        if world.slot(metadata.tc_index).is_some_and(|entry| entry.seal == metadata.hash) {
+            metadata.hash = metadata.hash.wrapping_add(1);
         }
         let verdict = decide(Hook::SlaveIngress, frame.as_slice(), &metadata, &me(flags), &world);
         prop_assert_eq!(verdict, Verdict::Drop { slot: ME, reason: DropReason::Unsealed });

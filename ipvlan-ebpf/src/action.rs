@@ -43,12 +43,7 @@ fn count_traffic(hook: Hook, skb: *const __sk_buff, slot: Slot) {
         return;
     };
     // SAFETY: the element is this CPU's own, and classifiers don't interrupt each other within one direction.
-    let Traffic {
-        tx_packets,
-        tx_bytes,
-        rx_packets,
-        rx_bytes,
-    } = unsafe { &mut *traffic };
+    let Traffic { tx_packets, tx_bytes, rx_packets, rx_bytes } = unsafe { &mut *traffic };
     let (packets, bytes) = match hook {
         Hook::SlaveEgress | Hook::ParentEgress => (tx_packets, tx_bytes),
         Hook::SlaveIngress | Hook::ParentIngress => (rx_packets, rx_bytes),
@@ -59,10 +54,7 @@ fn count_traffic(hook: Hook, skb: *const __sk_buff, slot: Slot) {
 
 #[inline(always)]
 fn count_drop(slot: Slot, reason: DropReason) {
-    let key = DropKey {
-        slot,
-        reason: reason as u16,
-    };
+    let key = DropKey { slot, reason: reason as u16 };
     if let Some(count) = DROPS.get_ptr_mut(key) {
         // SAFETY: the element is this CPU's own.
         unsafe { *count += 1 };

@@ -3,24 +3,25 @@
 
 use core::ptr;
 
-use ipvlan_common::Identity;
+use ipvlan_common::{Identity, SlotEntry};
 
 const WORDS: usize = size_of::<Identity>() / size_of::<u64>();
 
 /// All zero owns no address and no seal, so a copy that was never given an identity lets nothing through.
 #[unsafe(no_mangle)]
 static IDENTITY: Identity = Identity {
-    seal: 0,
-    network: 0,
-    flags: 0,
+    entry: SlotEntry {
+        seal: 0,
+        network: 0,
+        flags: 0,
+        ipv4: [0; 4],
+        broadcast: [0; 4],
+        ipv6: [0; 16],
+        link_local: [0; 16],
+    },
     slot: 0,
-    pad_slot: [0; 2],
     mac: [0; 6],
-    pad_mac: [0; 2],
-    ipv4: [0; 4],
-    pad_ipv4: [0; 4],
-    ipv6: [0; 16],
-    link_local: [0; 16],
+    pad: [0; 4],
 };
 
 /// Volatile, since the compiler would otherwise fold the zeros above; by words, since that is what the verifier folds.

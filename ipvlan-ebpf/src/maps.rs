@@ -29,8 +29,8 @@ pub(crate) struct Maps;
 
 impl Tables for Maps {
     #[inline(always)]
-    fn slot(&self, slot: Slot) -> SlotEntry {
-        SLOTS.get(u32::from(slot)).copied().unwrap_or_default()
+    fn slot(&self, slot: Slot) -> Option<&SlotEntry> {
+        SLOTS.get(u32::from(slot))
     }
 
     #[inline(always)]

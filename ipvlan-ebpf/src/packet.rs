@@ -63,12 +63,7 @@ impl Packet for Frame {
         let mut bytes = MaybeUninit::<[u8; N]>::uninit();
         // SAFETY: the helper writes N bytes or fails.
         let result = unsafe {
-            bpf_skb_load_bytes(
-                self.skb.cast(),
-                offset as u32,
-                bytes.as_mut_ptr().cast(),
-                N as u32,
-            )
+            bpf_skb_load_bytes(self.skb.cast(), offset as u32, bytes.as_mut_ptr().cast(), N as u32)
         };
         // SAFETY: the helper has written all of it.
         (result == 0).then(|| unsafe { bytes.assume_init() })

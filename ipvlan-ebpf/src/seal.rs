@@ -14,7 +14,7 @@ use ipvlan_common::{Identity, Slot};
 pub(crate) fn set(skb: *mut __sk_buff, me: &Identity) {
     write_tc_index(skb, me.slot);
     // SAFETY: the helper takes any valid context.
-    unsafe { bpf_set_hash(skb, me.seal) };
+    unsafe { bpf_set_hash(skb, me.entry.seal) };
 }
 
 /// Makes an ordinary frame of it again, so that queue choice and other programs see nothing special.

@@ -23,15 +23,11 @@ use super::{
 pub(super) type Place = (&'static str, TcAttachType);
 
 /// A slave's programs. Ingress first: until its egress is in place too, the slave can't seal, so nothing of it arrives.
-pub(super) const SLAVE: [Place; 2] = [
-    (schema::SLAVE_INGRESS, TcAttachType::Ingress),
-    (schema::SLAVE_EGRESS, TcAttachType::Egress),
-];
+pub(super) const SLAVE: [Place; 2] =
+    [(schema::SLAVE_INGRESS, TcAttachType::Ingress), (schema::SLAVE_EGRESS, TcAttachType::Egress)];
 /// A parent's programs.
-pub(super) const PARENT: [Place; 2] = [
-    (schema::PARENT_INGRESS, TcAttachType::Ingress),
-    (schema::PARENT_EGRESS, TcAttachType::Egress),
-];
+pub(super) const PARENT: [Place; 2] =
+    [(schema::PARENT_INGRESS, TcAttachType::Ingress), (schema::PARENT_EGRESS, TcAttachType::Egress)];
 
 /// First among the classifiers of a clsact qdisc, as `LinkOrder::first` is among TCX programs.
 const PRIORITY: u16 = 1;
@@ -99,12 +95,7 @@ fn refused<E: std::error::Error + Send + Sync + 'static>(
     ifname: &str,
 ) -> impl FnOnce(E) -> BpfError {
     let ifname = Some(ifname.to_owned());
-    move |source| BpfError::Program {
-        program,
-        action,
-        ifname,
-        source: Box::new(source),
-    }
+    move |source| BpfError::Program { program, action, ifname, source: Box::new(source) }
 }
 
 /// A link that is pinned already is updated in place, so that no frame passes between the old program and the new one.
@@ -129,11 +120,7 @@ fn tcx(program: &mut SchedClassifier, ifname: &str, side: TcAttachType, pin: &Pa
 
 fn classifier(program: &mut SchedClassifier, ifname: &str, side: TcAttachType) -> Result<(), ProgramError> {
     remove_classifier(ifname, side)?;
-    let options = NlOptions {
-        priority: PRIORITY,
-        handle: HANDLE,
-        classid: None,
-    };
+    let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
     let id = program.attach_with_options(ifname, side, TcAttachOptions::Netlink(options))?;
     // Dropping the link would take the program off again.
     std::mem::forget(program.take_link(id)?);

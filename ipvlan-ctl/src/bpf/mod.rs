@@ -10,13 +10,11 @@ mod pins;
 mod qdisc;
 mod tables;
 
-use std::{
-    net::{Ipv4Addr, Ipv6Addr},
-    path::Path,
-};
+use std::{net::Ipv6Addr, path::Path};
 
 pub use attach::has_tcx;
 pub use error::BpfError;
+use ipnet::Ipv4Net;
 use ipvlan_common::{
     DropReason, Identity, Slot, SlotEntry, schema,
     types::{INTERNAL, PRIVATE, WIRE},
@@ -52,8 +50,8 @@ pub struct EndpointIdentity {
     pub private: bool,
     /// The parent's MAC.
     pub mac: [u8; 6],
-    /// Its IPv4 address.
-    pub ipv4: Option<Ipv4Addr>,
+    /// Its IPv4 address, in its subnet.
+    pub ipv4: Option<Ipv4Net>,
     /// Its IPv6 address.
     pub ipv6: Option<Ipv6Addr>,
     /// Its IPv6 link-local address.
@@ -61,59 +59,40 @@ pub struct EndpointIdentity {
 }
 
 impl ParentIdentity {
+    /// What verifying programs know of frames from the wire.
+    #[must_use]
+    pub fn entry(&self) -> SlotEntry {
+        SlotEntry { seal: self.seal, flags: WIRE, ..SlotEntry::default() }
+    }
+
     /// What the parent's programs are compiled with.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        Identity {
-            slot: self.slot,
-            seal: self.seal,
-            flags: WIRE,
-            mac: self.mac,
-            ..Identity::default()
-        }
-    }
-
-    /// What verifying programs know of frames from the wire.
-    #[must_use]
-    pub const fn entry(&self) -> SlotEntry {
-        SlotEntry {
-            seal: self.seal,
-            network: 0,
-            flags: WIRE,
-        }
+        Identity { entry: self.entry(), slot: self.slot, mac: self.mac, ..Identity::default() }
     }
 }
 
 impl EndpointIdentity {
-    const fn flags(&self) -> u32 {
-        (if self.internal { INTERNAL } else { 0 }) | (if self.private { PRIVATE } else { 0 })
+    /// What verifying programs know of this sender.
+    #[must_use]
+    pub fn entry(&self) -> SlotEntry {
+        let ipv6 = |address: Option<Ipv6Addr>| address.map_or([0; 16], |it| it.octets());
+        let flag = |flag, set| if set { flag } else { 0 };
+        SlotEntry {
+            seal: self.seal,
+            network: self.network,
+            flags: flag(INTERNAL, self.internal) | flag(PRIVATE, self.private),
+            ipv4: self.ipv4.map_or([0; 4], |it| it.addr().octets()),
+            broadcast: self.ipv4.map_or([0; 4], |it| it.broadcast().octets()),
+            ipv6: ipv6(self.ipv6),
+            link_local: ipv6(self.link_local),
+        }
     }
 
     /// What the slave's programs are compiled with.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        let octets = |address: Option<Ipv6Addr>| address.map_or([0; 16], |it| it.octets());
-        Identity {
-            slot: self.slot,
-            seal: self.seal,
-            network: self.network,
-            flags: self.flags(),
-            mac: self.mac,
-            ipv4: self.ipv4.map_or([0; 4], |it| it.octets()),
-            ipv6: octets(self.ipv6),
-            link_local: octets(self.link_local),
-            ..Identity::default()
-        }
-    }
-
-    /// What verifying programs know of this sender.
-    #[must_use]
-    pub const fn entry(&self) -> SlotEntry {
-        SlotEntry {
-            seal: self.seal,
-            network: self.network,
-            flags: self.flags(),
-        }
+        Identity { entry: self.entry(), slot: self.slot, mac: self.mac, ..Identity::default() }
     }
 }
 
@@ -148,10 +127,7 @@ impl Dataplane {
         if !pins.has_maps() {
             object::pin_maps(&pins)?;
         }
-        Ok(Self {
-            tables: Tables::open(&pins)?,
-            pins,
-        })
+        Ok(Self { tables: Tables::open(&pins)?, pins })
     }
 
     /// Whether `pin_dir` holds anything of ours.
@@ -217,11 +193,7 @@ impl Dataplane {
     /// Where the kernel refuses.
     pub fn detach_parent(&self, slot: Slot, ifname: &str, made_qdisc: bool) -> Result<(), BpfError> {
         attach::detach(&self.pins, slot, Some(ifname), &attach::PARENT)?;
-        if made_qdisc {
-            qdisc::remove_clsact(ifname)
-        } else {
-            Ok(())
-        }
+        if made_qdisc { qdisc::remove_clsact(ifname) } else { Ok(()) }
     }
 
     /// Puts the endpoint's programs on its slave `ifname` in the calling thread's netns.

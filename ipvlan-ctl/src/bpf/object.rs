@@ -12,9 +12,7 @@ pub static PRIME: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/prim
 
 /// Creates and pins the maps that are missing.
 pub(super) fn pin_maps(pins: &Pins) -> Result<(), BpfError> {
-    EbpfLoader::new()
-        .default_map_pin_directory(pins.maps())
-        .load(PROGRAMS)?;
+    EbpfLoader::new().default_map_pin_directory(pins.maps()).load(PROGRAMS)?;
     Ok(())
 }
 
@@ -33,15 +31,9 @@ pub(super) fn program<'a>(
     object: &'a mut Ebpf,
     name: &'static str,
 ) -> Result<&'a mut SchedClassifier, BpfError> {
-    let failed = |source| BpfError::Program {
-        program: name,
-        action: "load",
-        ifname: None,
-        source: Box::new(source),
-    };
-    let program = object
-        .program_mut(name)
-        .ok_or_else(|| failed(aya::programs::ProgramError::NotLoaded))?;
+    let failed =
+        |source| BpfError::Program { program: name, action: "load", ifname: None, source: Box::new(source) };
+    let program = object.program_mut(name).ok_or_else(|| failed(aya::programs::ProgramError::NotLoaded))?;
     let program: &mut SchedClassifier = program.try_into().map_err(failed)?;
     program.load().map_err(failed)?;
     Ok(program)

@@ -24,10 +24,7 @@ pub(super) struct Pins {
 
 impl Pins {
     pub(super) fn new(pin_dir: &Path) -> Self {
-        Self {
-            top: pin_dir.to_owned(),
-            version: pin_dir.join(format!("v{}", schema::ABI_VERSION)),
-        }
+        Self { top: pin_dir.to_owned(), version: pin_dir.join(format!("v{}", schema::ABI_VERSION)) }
     }
 
     /// Makes the directories.

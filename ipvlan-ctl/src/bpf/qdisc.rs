@@ -31,12 +31,7 @@ pub(super) fn remove_clsact(ifname: &str) -> Result<(), BpfError> {
     message.header.parent = TcHandle::CLSACT;
     message.attributes.push(TcAttribute::Kind("clsact".into()));
     match request(RouteNetlinkMessage::DelQueueDiscipline(message)) {
-        Err(error)
-            if !matches!(
-                error.raw_os_error(),
-                Some(libc::ENOENT | libc::EINVAL | libc::ENODEV)
-            ) =>
-        {
+        Err(error) if !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL | libc::ENODEV)) => {
             Err(failed("remove it", ifname)(error))
         }
         _ => Ok(()),
@@ -65,9 +60,5 @@ fn request(message: RouteNetlinkMessage) -> io::Result<()> {
 
 fn failed(action: &'static str, ifname: &str) -> impl FnOnce(io::Error) -> BpfError {
     let ifname = ifname.to_owned();
-    move |source| BpfError::Qdisc {
-        action,
-        ifname,
-        source,
-    }
+    move |source| BpfError::Qdisc { action, ifname, source }
 }

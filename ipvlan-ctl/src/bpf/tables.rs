@@ -31,11 +31,7 @@ pub(super) fn check_layout(pins: &Pins) -> Result<(), BpfError> {
     for (name, key, value, entries) in expected {
         let path = pins.map(name);
         let info = MapInfo::from_pin(&path).map_err(map(name, "open its pin"))?;
-        if (
-            info.key_size() as usize,
-            info.value_size() as usize,
-            info.max_entries(),
-        ) != (key, value, entries)
+        if (info.key_size() as usize, info.value_size() as usize, info.max_entries()) != (key, value, entries)
         {
             return Err(BpfError::Layout(path));
         }
@@ -56,9 +52,7 @@ impl Tables {
     }
 
     pub(super) fn set_slot(&mut self, slot: Slot, entry: SlotEntry) -> Result<(), BpfError> {
-        self.slots
-            .set(u32::from(slot), entry, 0)
-            .map_err(map(SLOT_MAP, "write"))
+        self.slots.set(u32::from(slot), entry, 0).map_err(map(SLOT_MAP, "write"))
     }
 
     pub(super) fn add_address(&mut self, parent: Slot, ip: IpAddr, slot: Slot) -> Result<(), BpfError> {
@@ -89,15 +83,10 @@ impl Tables {
             path: path.into(),
             source: error,
         })?;
-        let zero =
-            PerCpuValues::try_from(vec![Traffic::default(); cpus]).map_err(|source| BpfError::Pin {
-                action: "size counters for",
-                path: TRAFFIC_MAP.into(),
-                source,
-            })?;
-        self.traffic
-            .set(u32::from(slot), zero, 0)
-            .map_err(map(TRAFFIC_MAP, "zero counters"))?;
+        let zero = PerCpuValues::try_from(vec![Traffic::default(); cpus]).map_err(|source| {
+            BpfError::Pin { action: "size counters for", path: TRAFFIC_MAP.into(), source }
+        })?;
+        self.traffic.set(u32::from(slot), zero, 0).map_err(map(TRAFFIC_MAP, "zero counters"))?;
         for reason in DropReason::ALL {
             absent_is_fine(self.drops.remove(&key(slot, *reason)))
                 .map_err(map(DROP_MAP, "remove a counter"))?;
@@ -107,10 +96,7 @@ impl Tables {
 
     pub(super) fn counters(&self, slot: Slot) -> Result<Counters, BpfError> {
         let mut counters = Counters::default();
-        let traffic = self
-            .traffic
-            .get(&u32::from(slot), 0)
-            .map_err(map(TRAFFIC_MAP, "read"))?;
+        let traffic = self.traffic.get(&u32::from(slot), 0).map_err(map(TRAFFIC_MAP, "read"))?;
         for cpu in traffic.iter() {
             counters.tx_packets += cpu.tx_packets;
             counters.tx_bytes += cpu.tx_bytes;
@@ -129,10 +115,7 @@ impl Tables {
 }
 
 fn key(slot: Slot, reason: DropReason) -> DropKey {
-    DropKey {
-        slot,
-        reason: reason as u16,
-    }
+    DropKey { slot, reason: reason as u16 }
 }
 
 fn open<T>(pins: &Pins, name: &'static str) -> Result<T, BpfError>
@@ -140,9 +123,7 @@ where
     T: TryFrom<Map, Error = MapError>,
 {
     let data = MapData::from_pin(pins.map(name)).map_err(map(name, "open its pin"))?;
-    Map::from_map_data(data)
-        .and_then(T::try_from)
-        .map_err(map(name, "use its pin"))
+    Map::from_map_data(data).and_then(T::try_from).map_err(map(name, "use its pin"))
 }
 
 fn map(map: &'static str, action: &'static str) -> impl FnOnce(MapError) -> BpfError {

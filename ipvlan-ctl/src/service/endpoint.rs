@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
+use ipnet::Ipv4Net;
 use nix::errno::Errno;
 
 use super::{Error, Plan, Session, Step, network::new_seal};
@@ -107,6 +108,7 @@ impl Attachment<'_> {
             ipv6,
             link_local,
         } = self.endpoint.addresses;
+        let prefix = self.network.spec.pool_for(true).map(|pool| pool.subnet.prefix_len());
         EndpointIdentity {
             slot: self.endpoint.slot,
             seal: self.endpoint.seal,
@@ -114,7 +116,7 @@ impl Attachment<'_> {
             internal: self.network.spec.internal,
             private: self.network.spec.flag == Flag::Private,
             mac: self.parent.mac,
-            ipv4,
+            ipv4: ipv4.zip(prefix).and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()),
             ipv6,
             link_local,
         }

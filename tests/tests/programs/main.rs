@@ -78,7 +78,7 @@ impl Kernel {
         for endpoint in world::endpoints() {
             dataplane.register_slot(endpoint.slot, endpoint.entry())?;
             let ipv6 = [endpoint.ipv6, endpoint.link_local].into_iter().flatten().map(IpAddr::from);
-            for ip in endpoint.ipv4.map(IpAddr::from).into_iter().chain(ipv6) {
+            for ip in endpoint.ipv4.map(|it| IpAddr::from(it.addr())).into_iter().chain(ipv6) {
                 dataplane.add_address(parent.slot, ip, endpoint.slot)?;
             }
         }

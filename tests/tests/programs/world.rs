@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, net::Ipv4Addr, net::Ipv6Addr};
 
+use ipnet::Ipv4Net;
 use ipvlan_common::{Identity, Slot, SlotEntry, tables::Tables, types::Mac};
 use ipvlan_ctl::bpf::{EndpointIdentity, ParentIdentity};
 
@@ -72,7 +73,7 @@ pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
                 internal: network == 3,
                 private: network == 4,
                 mac: MAC,
-                ipv4: Some(ip4(slot)),
+                ipv4: Ipv4Net::new(ip4(slot), 24).ok(),
                 ipv6: has_ipv6.then(|| ip6(slot)),
                 link_local: has_ipv6.then(|| link_local(slot)),
             }
@@ -103,7 +104,7 @@ impl HostTables {
         tables.slots.insert(PARENT, parent().entry());
         for endpoint in endpoints() {
             tables.slots.insert(endpoint.slot, endpoint.entry());
-            tables.ipv4.extend(endpoint.ipv4.map(|ip| (ip.octets(), endpoint.slot)));
+            tables.ipv4.extend(endpoint.ipv4.map(|ip| (ip.addr().octets(), endpoint.slot)));
             for ip in [endpoint.ipv6, endpoint.link_local] {
                 tables.ipv6.extend(ip.map(|ip| (ip.octets(), endpoint.slot)));
             }
@@ -113,8 +114,8 @@ impl HostTables {
 }
 
 impl Tables for HostTables {
-    fn slot(&self, slot: Slot) -> SlotEntry {
-        self.slots.get(&slot).copied().unwrap_or_default()
+    fn slot(&self, slot: Slot) -> Option<&SlotEntry> {
+        self.slots.get(&slot)
     }
 
     fn ipv4(&self, parent: Slot, address: [u8; 4]) -> Option<Slot> {

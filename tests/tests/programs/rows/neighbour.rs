@@ -4,7 +4,7 @@ use std::net::Ipv6Addr;
 
 use anyhow::Result;
 use ipvlan_common::{
-    DropReason::{HeaderChain, Malformed, NdFragment, NdSpoof, RouterMessage, SourceIpv6},
+    DropReason::{DhcpServer, HeaderChain, Malformed, NdFragment, NdSpoof, RouterMessage, SourceIpv6},
     types::Mac,
 };
 use ipvlan_tests::frame::{self, Link};
@@ -75,6 +75,9 @@ pub(super) fn rows() -> Result<Vec<Row>> {
     };
     let routing = |kind: u8| vec![17, 0, kind, 0, 0, 0, 0, 0];
     let udp = [0x10, 0x92, 0x10, 0x92, 0, 8, 0, 0];
+    let dhcp = |source: u16, destination: u16| {
+        [&source.to_be_bytes()[..], &destination.to_be_bytes(), &[0, 8, 0, 0]].concat()
+    };
     let report = [143, 0, 0, 0, 0, 0, 0, 0];
     let mut zero_option = ask(ip6(B), &[(1, MAC)]);
     zero_option[25] = 0;
@@ -144,6 +147,14 @@ pub(super) fn rows() -> Result<Vec<Row>> {
             ipv6(NONE6, 0, &after(extension(ICMPV6, 0), &report))?,
             None,
         ),
+        sends("answers as a DHCPv6 server", ipv6(ip6(A), 17, &dhcp(547, 546))?, Some(DhcpServer)),
+        sends(
+            "answers a DHCPv6 client behind a header",
+            ipv6(ip6(A), 60, &after(extension(17, 0), &dhcp(4242, 546)))?,
+            Some(DhcpServer),
+        ),
+        sends("asks for a DHCPv6 lease", ipv6(link_local(A), 17, &dhcp(546, 547))?, None),
+        sends("UDP cut in its ports, IPv6", ipv6(ip6(A), 17, &[1, 2])?, Some(Malformed)),
         sends("echo from nobody", nobody(&[128, 0, 0, 0, 0, 0, 0, 0])?, Some(SourceIpv6)),
         sends("solicitation cut short", own(&[SOLICITATION, 0, 0, 0, 0, 0, 0, 0, 1])?, Some(Malformed)),
     ])

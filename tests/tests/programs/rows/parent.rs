@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use anyhow::Result;
 use etherparse::ArpOperation;
 use ipvlan_common::{
-    DropReason::{Flood, HostFilter, Internal, Unsealed, WireSpoof},
+    DropReason::{ArpSpoof, Flood, HostFilter, Internal, SourceIpv4, Unsealed, WireSpoof},
     Hook::{ParentEgress, ParentIngress},
     Verdict,
 };
@@ -108,6 +108,18 @@ pub(super) fn egress() -> Result<Vec<Row>> {
     Ok(vec![
         at("endpoint to the wire", by(A), udp4(TO_LAN, ip4(A), LAN)?, Verdict::Open),
         at("endpoint's broadcast", by(A), udp4(TO_ALL, ip4(A), Ipv4Addr::BROADCAST)?, Verdict::Open),
+        at(
+            "rewritten behind the sender's egress",
+            by(A),
+            udp4(TO_LAN, FOREIGN, LAN)?,
+            drop_for(A, SourceIpv4),
+        ),
+        at(
+            "rewritten ARP behind the sender's egress",
+            by(A),
+            arp(TO_ALL, Op::REPLY, MAC, LAN, LAN)?,
+            drop_for(A, ArpSpoof),
+        ),
         at("private endpoint to the wire", by(SHY), udp4(TO_LAN, ip4(SHY), LAN)?, Verdict::Open),
         at(
             "internal endpoint to the wire",

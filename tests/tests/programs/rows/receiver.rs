@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::Result;
 use ipvlan_common::{
-    DropReason::{Flood, Internal, OtherNetwork, Private, Unsealed},
+    DropReason::{Flood, Internal, OtherNetwork, Private, SourceIpv4, SourceMac, Unsealed},
     Hook::SlaveIngress,
     Verdict,
 };
@@ -23,6 +23,14 @@ pub(super) fn rows() -> Result<Vec<Row>> {
         at("peer of the network", B, by(A), unicast(A)?, Verdict::Open),
         at("flood of the network", B, by(A), flood(A)?, Verdict::Open),
         at("wire", B, by(PARENT), wire.clone(), Verdict::Open),
+        at("rewritten behind the sender's egress", B, by(A), unicast(SHY)?, drop_for(A, SourceIpv4)),
+        at(
+            "another MAC behind the sender's egress",
+            B,
+            by(A),
+            udp4(FROM_LAN, ip4(A), ip4(B))?,
+            drop_for(A, SourceMac),
+        ),
         at("bypassed egress", B, UNSEALED, unicast(A)?, drop_for(B, Unsealed)),
         at("somebody's slot without a seal", B, (A, 0), unicast(A)?, drop_for(B, Unsealed)),
         at("somebody's slot with another's seal", B, (A, seal(OTHER)), unicast(A)?, drop_for(B, Unsealed)),

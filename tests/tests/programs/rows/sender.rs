@@ -6,17 +6,23 @@ use anyhow::Result;
 use etherparse::ArpOperation;
 use ipvlan_common::{
     DropReason::{
-        ArpSpoof, EtherType, Malformed, ProtocolMismatch, SourceIpv4, SourceIpv6, SourceMac, VlanTag,
+        ArpSpoof, DhcpServer, EtherType, GroupMismatch, IpOption, Malformed, ProtocolMismatch, SourceIpv4,
+        SourceIpv6, SourceMac, VlanTag,
     },
     Hook::SlaveEgress,
+    types::Mac,
 };
-use ipvlan_tests::frame;
+use ipvlan_tests::frame::{self, Link};
 
 use super::{
     FOREIGN, FROM_LAN, NONE, NONE6, Row, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, drop_for, row, sends, udp4,
-    udp6,
+    udp4_with, udp6,
 };
 use crate::world::{A, B, LAN, LAN_MAC, LAN6, MAC, ONLY4, ip4, ip6, link_local};
+
+const MDNS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
+const MDNS_MAC: Mac = [1, 0, 0x5e, 0, 0, 0xfb];
+const SUBNET_BROADCAST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 255);
 
 pub(super) fn rows() -> Result<Vec<Row>> {
     use ArpOperation as Op;
@@ -31,7 +37,43 @@ pub(super) fn rows() -> Result<Vec<Row>> {
     six_in_four[14] = 0x65;
     let mut stp = vec![0x42, 0x42, 3];
     stp.resize(50, 0);
+    let option = |option: &[u8]| udp4_with(TO_LAN, ip4(A), LAN, [4242, 4242], option);
+    let ports = |source, ports| udp4_with(TO_ALL, source, Ipv4Addr::BROADCAST, ports, &[]);
+    let fragment = |offset: u16, protocol: u8| -> Result<Vec<u8>> {
+        let mut frame = udp4_with(TO_LAN, ip4(A), LAN, [67, 68], &[])?;
+        frame[20..22].copy_from_slice(&offset.to_be_bytes());
+        frame[23] = protocol;
+        Ok(frame)
+    };
+    let mut no_ports = udp4(TO_LAN, ip4(A), LAN)?;
+    no_ports.truncate(36);
+    no_ports[16..18].copy_from_slice(&22u16.to_be_bytes());
     Ok(vec![
+        sends("router alert, as IGMP has", option(&[148, 4, 0, 0])?, None),
+        sends("loose source route", option(&[131, 7, 4, 8, 8, 8, 8, 0])?, Some(IpOption)),
+        sends("strict source route", option(&[137, 3, 4, 0])?, Some(IpOption)),
+        sends("record route", option(&[7, 3, 4, 0])?, Some(IpOption)),
+        sends("options of nothing", option(&[1, 1, 1, 1])?, Some(IpOption)),
+        sends("source route behind a router alert", option(&[148, 4, 0, 0, 131, 3, 4, 0])?, Some(IpOption)),
+        sends("asks for a DHCP lease", ports(NONE, [68, 67])?, None),
+        sends("renews a DHCP lease", udp4_with(TO_LAN, ip4(A), LAN, [68, 67], &[])?, None),
+        sends("asks no DHCP server from nobody", ports(NONE, [68, 68])?, Some(SourceIpv4)),
+        sends(
+            "DHCP from nobody to one receiver",
+            udp4_with(TO_LAN, NONE, LAN, [68, 67], &[])?,
+            Some(SourceIpv4),
+        ),
+        sends("answers as a DHCP server", ports(ip4(A), [67, 68])?, Some(DhcpServer)),
+        sends("answers a DHCP client from another port", ports(ip4(A), [4242, 68])?, Some(DhcpServer)),
+        sends("relays DHCP", udp4_with(TO_LAN, ip4(A), LAN, [67, 67], &[])?, Some(DhcpServer)),
+        sends("DHCP server's ports in a first fragment", fragment(0x2000, 17)?, Some(DhcpServer)),
+        sends("later fragment, whose payload is no port", fragment(2, 17)?, None),
+        sends("another protocol with a DHCP server's ports", fragment(0, 6)?, None),
+        sends("UDP cut in its ports", no_ports, Some(Malformed)),
+        sends("broadcast of the subnet", udp4(TO_ALL, ip4(A), SUBNET_BROADCAST)?, None),
+        sends("multicast", udp4(Link { destination: MDNS_MAC, ..TO_LAN }, ip4(A), MDNS)?, None),
+        sends("broadcast frame for one receiver", udp4(TO_ALL, ip4(A), ip4(B))?, Some(GroupMismatch)),
+        sends("broadcast frame for one receiver, IPv6", udp6(TO_ALL, ip6(A), ip6(B))?, Some(GroupMismatch)),
         sends("own IPv4", udp4(TO_LAN, ip4(A), LAN)?, None),
         sends("own IPv6", udp6(TO_LAN, ip6(A), LAN6)?, None),
         sends("own link-local", udp6(TO_LAN, link_local(A), LAN6)?, None),

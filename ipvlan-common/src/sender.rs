@@ -1,0 +1,112 @@
+//! What an endpoint may send: frames of its own, and none that speak for somebody else.
+//!
+//! Judged twice: at the sender's egress, and again where the frame comes out, since root in a container can rewrite a frame
+//! behind our program (a pedit action behind TCX).
+
+use crate::{
+    DropReason, SlotEntry, nd,
+    packet::{self, Arp, Ethernet, Ipv4, Ipv6, Metadata, Packet, UDP},
+    types::Mac,
+};
+
+const DHCP_SERVER: [u8; 2] = 67u16.to_be_bytes();
+const DHCP_CLIENT: [u8; 2] = 68u16.to_be_bytes();
+const DHCPV6_CLIENT: [u8; 2] = 546u16.to_be_bytes();
+const DHCPV6_SERVER: [u8; 2] = 547u16.to_be_bytes();
+/// Router alert, alone (RFC 2113): IGMP carries it.
+const ROUTER_ALERT: [u8; 4] = [148, 4, 0, 0];
+
+/// Judges a frame that the endpoint `me` sends from a slave with `mac`.
+///
+/// # Errors
+/// The reason to drop it.
+#[inline(always)]
+pub(crate) fn check<P: Packet + ?Sized>(
+    packet: &P,
+    metadata: &Metadata,
+    me: &SlotEntry,
+    mac: &Mac,
+) -> Result<(), DropReason> {
+    let ethernet = Ethernet::parse(packet)?;
+    if ethernet.source != *mac {
+        return Err(DropReason::SourceMac);
+    }
+    if metadata.vlan.is_some() || packet::VLAN.contains(&ethernet.ethertype) {
+        return Err(DropReason::VlanTag);
+    }
+    if metadata.protocol != ethernet.ethertype {
+        return Err(DropReason::ProtocolMismatch);
+    }
+    match ethernet.ethertype {
+        packet::ARP => arp(&Arp::parse(packet)?, me, mac),
+        packet::IPV4 => ipv4(packet, &ethernet, &Ipv4::parse(packet)?, me),
+        packet::IPV6 => {
+            let ip = Ipv6::parse(packet)?;
+            if ethernet.is_group() && ip.destination[0] != 0xff {
+                return Err(DropReason::GroupMismatch);
+            }
+            nd::check(packet, &ip, me, mac)
+        }
+        _ => Err(DropReason::EtherType),
+    }
+}
+
+/// Own requests, replies and announcements pass, and so does probing for the own address (RFC 5227).
+#[inline(always)]
+fn arp(arp: &Arp, me: &SlotEntry, mac: &Mac) -> Result<(), DropReason> {
+    let from_me = arp.sender == me.ipv4;
+    let probes_for_me = arp.operation == Arp::REQUEST && arp.sender == [0; 4] && arp.target == me.ipv4;
+    let speaks = matches!(arp.operation, Arp::REQUEST | Arp::REPLY);
+    if speaks && arp.sender_mac == *mac && me.ipv4 != [0; 4] && (from_me || probes_for_me) {
+        Ok(())
+    } else {
+        Err(DropReason::ArpSpoof)
+    }
+}
+
+#[inline(always)]
+fn ipv4<P: Packet + ?Sized>(
+    packet: &P,
+    ethernet: &Ethernet,
+    ip: &Ipv4,
+    me: &SlotEntry,
+) -> Result<(), DropReason> {
+    let ports =
+        if ip.protocol == UDP && !ip.later_fragment { Some(udp_ports(packet, ip.payload)?) } else { None };
+    let from_me = ip.source == me.ipv4 && me.ipv4 != [0; 4];
+    // A client asks for an address before it has one.
+    let asks_dhcp =
+        ip.source == [0; 4] && ip.destination == [255; 4] && ports == Some((DHCP_CLIENT, DHCP_SERVER));
+    if !from_me && !asks_dhcp {
+        return Err(DropReason::SourceIpv4);
+    }
+    if ip.payload != Ipv4::OPTIONS
+        && (ip.payload != Ipv4::OPTIONS + 4 || packet.load(Ipv4::OPTIONS) != Some(ROUTER_ALERT))
+    {
+        return Err(DropReason::IpOption);
+    }
+    if ports.is_some_and(|(source, destination)| source == DHCP_SERVER || destination == DHCP_CLIENT) {
+        return Err(DropReason::DhcpServer);
+    }
+    let to_group =
+        ip.destination[0] & 0xf0 == 0xe0 || ip.destination == [255; 4] || ip.destination == me.broadcast;
+    if ethernet.is_group() && !to_group { Err(DropReason::GroupMismatch) } else { Ok(()) }
+}
+
+/// Neither a server's answers nor a relay's.
+#[inline(always)]
+pub(crate) fn is_dhcpv6_server((source, destination): ([u8; 2], [u8; 2])) -> bool {
+    source == DHCPV6_SERVER || destination == DHCPV6_CLIENT
+}
+
+/// Source and destination port, as they are in the header.
+#[inline(always)]
+pub(crate) fn udp_ports<P: Packet + ?Sized>(
+    packet: &P,
+    offset: usize,
+) -> Result<([u8; 2], [u8; 2]), DropReason> {
+    let [a, b, c, d] =
+        if offset == Ipv4::OPTIONS { packet.load(Ipv4::OPTIONS) } else { packet.load_at(offset) }
+            .ok_or(DropReason::Malformed)?;
+    Ok(([a, b], [c, d]))
+}
