@@ -14,14 +14,8 @@ fn main() -> anyhow::Result<()> {
     println!("cargo:rerun-if-changed=../ipvlan-common");
     println!("cargo:rerun-if-changed=../Cargo.lock");
     let toolchain = env::var("IPVLAN_BPF_TOOLCHAIN").unwrap_or_else(|_| {
-        let linked = Command::new("rustup")
-            .args(["run", LINKED, "rustc", "--version"])
-            .output();
-        let name = if linked.is_ok_and(|it| it.status.success()) {
-            LINKED
-        } else {
-            "nightly"
-        };
+        let linked = Command::new("rustup").args(["run", LINKED, "rustc", "--version"]).output();
+        let name = if linked.is_ok_and(|it| it.status.success()) { LINKED } else { "nightly" };
         name.to_owned()
     });
     // `-Z build-std` on a toolchain that isn't called nightly.
@@ -31,11 +25,7 @@ fn main() -> anyhow::Result<()> {
     // SAFETY: as above.
     unsafe { env::set_var("CARGO_TERM_QUIET", "true") };
     aya_build::build_ebpf(
-        [Package {
-            name: "ipvlan-ebpf",
-            root_dir: "../ipvlan-ebpf",
-            ..Package::default()
-        }],
+        [Package { name: "ipvlan-ebpf", root_dir: "../ipvlan-ebpf", ..Package::default() }],
         Toolchain::Custom(&toolchain),
     )
     .with_context(|| {

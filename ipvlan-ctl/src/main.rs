@@ -14,18 +14,12 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
             let arguments: Vec<_> = std::env::args().collect();
-            let format = if wants_json(&arguments) {
-                Format::Json
-            } else {
-                Format::Table
-            };
+            let format = if wants_json(&arguments) { Format::Json } else { Format::Table };
             return print_usage_error(&error, format).into();
         }
         // Help and version.
         Err(error) => error.exit(),
     };
     let format = cli.format();
-    cli.execute()
-        .unwrap_or_else(|error| print_error(&error, format))
-        .into()
+    cli.execute().unwrap_or_else(|error| print_error(&error, format)).into()
 }

@@ -27,19 +27,13 @@ impl Link {
     /// From one slave to another or to the host: they all share the parent's MAC.
     #[must_use]
     pub fn shared(mac: Mac) -> Self {
-        Self {
-            source: mac,
-            destination: mac,
-        }
+        Self { source: mac, destination: mac }
     }
 
     /// To everybody.
     #[must_use]
     pub fn broadcast(source: Mac) -> Self {
-        Self {
-            source,
-            destination: BROADCAST,
-        }
+        Self { source, destination: BROADCAST }
     }
 
     fn ethernet(self) -> PacketBuilderStep<etherparse::Ethernet2Header> {
@@ -52,10 +46,7 @@ impl Link {
 /// # Errors
 /// Fails if the payload is too long for a datagram.
 pub fn udp4(link: Link, source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> Result<Vec<u8>> {
-    let builder = link
-        .ethernet()
-        .ipv4(source.octets(), destination.octets(), 64)
-        .udp(PORT, PORT);
+    let builder = link.ethernet().ipv4(source.octets(), destination.octets(), 64).udp(PORT, PORT);
     let mut frame = Vec::new();
     builder.write_to_vec(&mut frame, payload)?;
     Ok(frame)
@@ -66,10 +57,7 @@ pub fn udp4(link: Link, source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8])
 /// # Errors
 /// Fails if the payload is too long for a datagram.
 pub fn udp6(link: Link, source: Ipv6Addr, destination: Ipv6Addr, payload: &[u8]) -> Result<Vec<u8>> {
-    let builder = link
-        .ethernet()
-        .ipv6(source.octets(), destination.octets(), 64)
-        .udp(PORT, PORT);
+    let builder = link.ethernet().ipv6(source.octets(), destination.octets(), 64).udp(PORT, PORT);
     let mut frame = Vec::new();
     builder.write_to_vec(&mut frame, payload)?;
     Ok(frame)
@@ -133,19 +121,12 @@ pub fn neighbor_advertisement(
     marker: &[u8],
 ) -> Result<Vec<u8>> {
     const TARGET_LINK_LAYER_ADDRESS: [u8; 2] = [2, 1];
-    let link = Link {
-        source: source_mac,
-        destination: [0x33, 0x33, 0, 0, 0, 1],
-    };
+    let link = Link { source: source_mac, destination: [0x33, 0x33, 0, 0, 0, 1] };
     let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
     let mut body = target.octets().to_vec();
     body.extend_from_slice(&TARGET_LINK_LAYER_ADDRESS);
     body.extend_from_slice(&target_mac);
-    let header = NeighborAdvertisementHeader {
-        router: false,
-        solicited: false,
-        r#override: true,
-    };
+    let header = NeighborAdvertisementHeader { router: false, solicited: false, r#override: true };
     let mut frame = Vec::new();
     link.ethernet()
         .ipv6(source.octets(), all_nodes.octets(), 255)
@@ -166,10 +147,7 @@ pub fn neighbor_solicitation(
     marker: &[u8],
 ) -> Result<Vec<u8>> {
     let [.., x, y, z] = target.octets();
-    let link = Link {
-        source: source_mac,
-        destination: [0x33, 0x33, 0xff, x, y, z],
-    };
+    let link = Link { source: source_mac, destination: [0x33, 0x33, 0xff, x, y, z] };
     let group = Ipv6Addr::from([0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, x, y, z]);
     let mut frame = Vec::new();
     link.ethernet()
@@ -185,10 +163,7 @@ pub fn neighbor_solicitation(
 /// # Errors
 /// Fails if the trailer is too long.
 pub fn router_advertisement(source_mac: Mac, source: Ipv6Addr, marker: &[u8]) -> Result<Vec<u8>> {
-    let link = Link {
-        source: source_mac,
-        destination: [0x33, 0x33, 0, 0, 0, 1],
-    };
+    let link = Link { source: source_mac, destination: [0x33, 0x33, 0, 0, 0, 1] };
     let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
     let lifetime_30_minutes = [64, 0, 0x07, 0x08];
     let mut frame = Vec::new();

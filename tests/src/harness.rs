@@ -55,9 +55,7 @@ pub fn test(
             return Ok(Completion::ignored_with(reason));
         }
         // The whole chain: the outermost context alone rarely says what broke.
-        body()
-            .map(|()| Completion::Completed)
-            .map_err(|error| Failed::from(format!("{error:?}")))
+        body().map(|()| Completion::Completed).map_err(|error| Failed::from(format!("{error:?}")))
     })
 }
 
@@ -77,9 +75,7 @@ pub fn kernel_version() -> (u32, u32) {
 }
 
 fn parse_version(release: &str) -> Result<(u32, u32)> {
-    let mut numbers = release
-        .split(|character: char| !character.is_ascii_digit())
-        .map(str::parse);
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit()).map(str::parse);
     match (numbers.next(), numbers.next()) {
         (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor)),
         _ => Err(anyhow!("no version in {release}")),

@@ -34,11 +34,7 @@ impl Netns {
         run(Command::new("ip").args(["netns", "add", &name]))?;
         let netns = Self::open(name)?;
         for conf in ["all", "default"] {
-            for (key, value) in [
-                ("accept_dad", "0"),
-                ("accept_ra", "0"),
-                ("router_solicitations", "0"),
-            ] {
+            for (key, value) in [("accept_dad", "0"), ("accept_ra", "0"), ("router_solicitations", "0")] {
                 netns.sysctl(&format!("net/ipv6/conf/{conf}/{key}"), value)?;
             }
         }
@@ -115,9 +111,7 @@ impl Netns {
     /// # Errors
     /// Fails with what `ip` said.
     pub fn ip(&self, words: &str) -> Result<String> {
-        run(Command::new("ip")
-            .args(["-n", &self.name])
-            .args(words.split_whitespace()))
+        run(Command::new("ip").args(["-n", &self.name]).args(words.split_whitespace()))
     }
 
     /// Runs one `ip` command per line, in one process.
@@ -136,12 +130,7 @@ impl Netns {
         stdin.write_all(lines.as_bytes()).context("write to ip -batch")?;
         drop(stdin);
         let output = child.wait_with_output().context("wait for ip -batch")?;
-        ensure!(
-            output.status.success(),
-            "ip -n {}: {}\nin: {lines}",
-            self.name,
-            stderr(&output)
-        );
+        ensure!(output.status.success(), "ip -n {}: {}\nin: {lines}", self.name, stderr(&output));
         Ok(())
     }
 
@@ -150,9 +139,7 @@ impl Netns {
     /// # Errors
     /// Fails with what `tc` said.
     pub fn tc(&self, words: &str) -> Result<String> {
-        run(Command::new("tc")
-            .args(["-n", &self.name])
-            .args(words.split_whitespace()))
+        run(Command::new("tc").args(["-n", &self.name]).args(words.split_whitespace()))
     }
 
     /// Sets `key` below /proc/sys.
@@ -179,12 +166,7 @@ impl Netns {
             &seconds.to_string(),
             address,
         ]))?;
-        ensure!(
-            output.status.code() != Some(2),
-            "ping {address} in {}: {}",
-            self.name,
-            stderr(&output)
-        );
+        ensure!(output.status.code() != Some(2), "ping {address} in {}: {}", self.name, stderr(&output));
         Ok(output.status.success())
     }
 
@@ -219,9 +201,5 @@ pub fn run(command: &mut Command) -> Result<String> {
 }
 
 pub(crate) fn stderr(output: &Output) -> String {
-    format!(
-        "{}, {}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr).trim()
-    )
+    format!("{}, {}", output.status, String::from_utf8_lossy(&output.stderr).trim())
 }

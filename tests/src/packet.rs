@@ -46,9 +46,7 @@ impl PacketSocket {
     pub fn sender(netns: &Netns, interface: &str, door: Door) -> Result<Self> {
         let socket = Self::bound(netns, interface, 0)?;
         if door == Door::Bypass {
-            socket
-                .set(libc::PACKET_QDISC_BYPASS)
-                .context("set PACKET_QDISC_BYPASS")?;
+            socket.set(libc::PACKET_QDISC_BYPASS).context("set PACKET_QDISC_BYPASS")?;
         }
         Ok(socket)
     }
@@ -60,9 +58,7 @@ impl PacketSocket {
     pub fn wiretap(netns: &Netns, interface: &str) -> Result<Self> {
         let socket = Self::bound(netns, interface, ETH_ALL)?;
         // Since 4.20.
-        socket
-            .set(libc::PACKET_IGNORE_OUTGOING)
-            .context("set PACKET_IGNORE_OUTGOING")?;
+        socket.set(libc::PACKET_IGNORE_OUTGOING).context("set PACKET_IGNORE_OUTGOING")?;
         Ok(socket)
     }
 
@@ -82,9 +78,7 @@ impl PacketSocket {
     /// # Errors
     /// Fails if the kernel can't send. Frames that a program or the driver drops are sent.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
-        let [.., high, low] = frame
-            .first_chunk::<14>()
-            .context("a frame without an Ethernet header")?;
+        let [.., high, low] = frame.first_chunk::<14>().context("a frame without an Ethernet header")?;
         self.send_as(frame, u16::from_be_bytes([*high, *low]))
     }
 
@@ -128,10 +122,7 @@ impl PacketSocket {
                 .context("open a packet socket")?;
             bind(socket.as_raw_fd(), &link_address(ifindex, protocol)?)
                 .with_context(|| format!("bind a packet socket to {interface}"))?;
-            Ok(Self {
-                file: socket,
-                ifindex,
-            })
+            Ok(Self { file: socket, ifindex })
         })
     }
 

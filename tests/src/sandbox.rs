@@ -47,30 +47,19 @@ impl Network {
     /// An ordinary network in bridge mode.
     #[must_use]
     pub const fn bridge(name: &'static str, number: u8) -> Self {
-        Self {
-            name,
-            number,
-            internal: false,
-            private: false,
-        }
+        Self { name, number, internal: false, private: false }
     }
 
     /// The same with `--internal`.
     #[must_use]
     pub const fn internal(self) -> Self {
-        Self {
-            internal: true,
-            ..self
-        }
+        Self { internal: true, ..self }
     }
 
     /// The same with `ipvlan_flag=private`.
     #[must_use]
     pub const fn private(self) -> Self {
-        Self {
-            private: true,
-            ..self
-        }
+        Self { private: true, ..self }
     }
 
     /// The network's IPv4 address with host part `host`.
@@ -150,19 +139,12 @@ impl Sandbox {
     /// Fails without root.
     pub fn new(maker: Maker) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "ipvlan-{}-{}",
-            process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("ipvlan-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let sandbox = Self {
             host: Netns::create(format!("{name}-host"))?,
             lan: Netns::create(format!("{name}-lan"))?,
             maker,
-            root: tempfile::Builder::new()
-                .prefix(&name)
-                .tempdir()
-                .context("make the state directory")?,
+            root: tempfile::Builder::new().prefix(&name).tempdir().context("make the state directory")?,
             pins: Path::new("/sys/fs/bpf").join(&name),
             name,
             ctl: None,
@@ -280,8 +262,7 @@ impl Sandbox {
     /// # Errors
     /// Fails if it can't be started.
     pub fn try_ctl(&self, words: &str) -> Result<Output> {
-        self.host
-            .output(self.ctl_command()?.args(words.split_whitespace()))
+        self.host.output(self.ctl_command()?.args(words.split_whitespace()))
     }
 
     /// Runs `ipvlan-ctl --format json` and reads its answer.
@@ -300,9 +281,7 @@ impl Sandbox {
     /// Fails if there is no such binary.
     pub fn ctl_command(&self) -> Result<Command> {
         let mut command = Command::new(self.ctl.clone().map_or_else(ctl_path, Ok)?);
-        command
-            .env("IPVLAN_ROOT", self.root.path())
-            .env("IPVLAN_PIN_DIR", &self.pins);
+        command.env("IPVLAN_ROOT", self.root.path()).env("IPVLAN_PIN_DIR", &self.pins);
         Ok(command)
     }
 
@@ -326,13 +305,7 @@ impl Sandbox {
     }
 
     fn stock_slave(&self, endpoint: &Endpoint) -> Result<()> {
-        let Endpoint {
-            netns,
-            network,
-            ipv4,
-            ipv6,
-            name,
-        } = endpoint;
+        let Endpoint { netns, network, ipv4, ipv6, name } = endpoint;
         // Made in the host and moved: a slave can't have the parent's name while it is beside it.
         self.host.ip_batch(&format!(
             "link add link {INTERFACE} name ipvl_{name} type ipvlan mode l2 {}\nlink set ipvl_{name} netns {} name {INTERFACE}\n",
@@ -382,8 +355,5 @@ pub fn ctl_path() -> Result<PathBuf> {
             return Ok(path);
         }
     }
-    bail!(
-        "no ipvlan-ctl beside {}: build it, or set IPVLAN_CTL to its path",
-        own.display()
-    )
+    bail!("no ipvlan-ctl beside {}: build it, or set IPVLAN_CTL to its path", own.display())
 }

@@ -19,10 +19,7 @@ impl Snapshot {
     /// Fails if something can't be listed.
     pub fn take(sandbox: &Sandbox, others: &[&Netns]) -> Result<Self> {
         let mut lines = BTreeSet::new();
-        for netns in [&sandbox.host, &sandbox.lan]
-            .into_iter()
-            .chain(others.iter().copied())
-        {
+        for netns in [&sandbox.host, &sandbox.lan].into_iter().chain(others.iter().copied()) {
             devices(netns, &mut lines)?;
         }
         pins(sandbox.pins(), &mut lines)?;
@@ -56,15 +53,10 @@ fn devices(netns: &Netns, lines: &mut BTreeSet<String>) -> Result<()> {
         let at = format!("{} {name}", netns.name());
         lines.insert(format!("{at}: {}", link["linkinfo"]["info_kind"]));
         for side in ["ingress", "egress"] {
-            let filters = netns
-                .tc(&format!("filter show dev {name} {side}"))
-                .unwrap_or_default();
+            let filters = netns.tc(&format!("filter show dev {name} {side}")).unwrap_or_default();
             lines.extend(filters.lines().map(|filter| format!("{at} {side}: {filter}")));
         }
-        for (side, attach_type) in [
-            ("ingress", TcAttachType::Ingress),
-            ("egress", TcAttachType::Egress),
-        ] {
+        for (side, attach_type) in [("ingress", TcAttachType::Ingress), ("egress", TcAttachType::Egress)] {
             // Older kernels have no TCX to ask about.
             let programs = netns.enter(|| Ok(SchedClassifier::query_tcx(name, attach_type)))?;
             for program in programs.map(|(_revision, programs)| programs).unwrap_or_default() {
@@ -82,9 +74,7 @@ fn pins(directory: &Path, lines: &mut BTreeSet<String>) -> Result<()> {
     if !directory.exists() {
         return Ok(());
     }
-    let found = run(std::process::Command::new("find")
-        .arg(directory)
-        .args(["-type", "f"]))?;
+    let found = run(std::process::Command::new("find").arg(directory).args(["-type", "f"]))?;
     lines.extend(found.lines().map(|path| format!("pin: {path}")));
     Ok(())
 }

@@ -54,10 +54,7 @@ impl Stats {
     /// The drop counter of `name` for `reason`.
     #[must_use]
     pub fn drops(&self, name: &str, reason: DropReason) -> u64 {
-        self.row(name)
-            .and_then(|row| row.drops_by_reason.get(reason.name()))
-            .copied()
-            .unwrap_or(0)
+        self.row(name).and_then(|row| row.drops_by_reason.get(reason.name())).copied().unwrap_or(0)
     }
 
     /// Every drop counter that rose since `earlier`.
@@ -66,10 +63,8 @@ impl Stats {
         let mut rises = Vec::new();
         for row in &self.0 {
             for (reason, now) in &row.drops_by_reason {
-                let before = earlier
-                    .row(&row.name)
-                    .and_then(|old| old.drops_by_reason.get(reason))
-                    .unwrap_or(&0);
+                let before =
+                    earlier.row(&row.name).and_then(|old| old.drops_by_reason.get(reason)).unwrap_or(&0);
                 if now > before {
                     rises.push(Rise {
                         reason: reason.clone(),

@@ -106,10 +106,7 @@ impl Watch {
     /// # Errors
     /// Fails if the interface isn't there.
     pub fn wire(mut self, place: &str, netns: &Netns, interface: &str) -> Result<Self> {
-        self.places.push((
-            place.to_owned(),
-            vec![Source::Packet(PacketSocket::wiretap(netns, interface)?)],
-        ));
+        self.places.push((place.to_owned(), vec![Source::Packet(PacketSocket::wiretap(netns, interface)?)]));
         Ok(self)
     }
 

@@ -34,49 +34,22 @@ const IPVLAN: &[Need] = &[Need::Root, Need::Ipvlan];
 const ANYWHERE: Table = Table {
     with_network: false,
     rows: &[
-        (
-            "network create --subnet 192.168.1.0/33 -o parent=eth0 n",
-            &["192.168.1.0/33"],
-        ),
-        (
-            "network create --subnet 192.168.1.5/24 -o parent=eth0 n",
-            &["192.168.1.0/24"],
-        ),
+        ("network create --subnet 192.168.1.0/33 -o parent=eth0 n", &["192.168.1.0/33"]),
+        ("network create --subnet 192.168.1.5/24 -o parent=eth0 n", &["192.168.1.0/24"]),
         ("network create -o parent=eth0 n", &["subnet"]),
         (
             "network create --subnet 192.168.1.0/24 --gateway 10.0.0.1 -o parent=eth0 n",
             &["10.0.0.1", "192.168.1.0/24"],
         ),
-        (
-            "network create --subnet 192.168.1.0/24 --gateway gw -o parent=eth0 n",
-            &["gw"],
-        ),
-        (
-            "network create --subnet 192.168.1.0/24 -o parent=eth0 -o ipvlan_mode=l4 n",
-            &["l4"],
-        ),
-        (
-            "network create --subnet 192.168.1.0/24 -o parent=eth0 -o ipvlan_mode=l3 n",
-            &["l3"],
-        ),
-        (
-            "network create --subnet 192.168.1.0/24 -o parent=eth0 -o ipvlan_flag=open n",
-            &["open"],
-        ),
-        (
-            "network create --subnet 192.168.1.0/24 -o parent=eth0 -o colour=red n",
-            &["colour"],
-        ),
+        ("network create --subnet 192.168.1.0/24 --gateway gw -o parent=eth0 n", &["gw"]),
+        ("network create --subnet 192.168.1.0/24 -o parent=eth0 -o ipvlan_mode=l4 n", &["l4"]),
+        ("network create --subnet 192.168.1.0/24 -o parent=eth0 -o ipvlan_mode=l3 n", &["l3"]),
+        ("network create --subnet 192.168.1.0/24 -o parent=eth0 -o ipvlan_flag=open n", &["open"]),
+        ("network create --subnet 192.168.1.0/24 -o parent=eth0 -o colour=red n", &["colour"]),
         ("network create --subnet 192.168.1.0/24 -o parent n", &["parent"]),
         ("network create --subnet 192.168.1.0/24 n", &["parent"]),
-        (
-            "network create --subnet 192.168.1.0/24 -o parent=lo n",
-            &["loopback"],
-        ),
-        (
-            "network create --subnet 192.168.1.0/24 -o parent=eth0 a/b",
-            &["a/b"],
-        ),
+        ("network create --subnet 192.168.1.0/24 -o parent=lo n", &["loopback"]),
+        ("network create --subnet 192.168.1.0/24 -o parent=eth0 a/b", &["a/b"]),
         ("network rm nowhere", &["nowhere"]),
         ("network inspect nowhere", &["nowhere"]),
         ("detach nobody", &["nobody"]),
@@ -90,19 +63,13 @@ const ANYWHERE: Table = Table {
 
 const WITHOUT_IPVLAN: Table = Table {
     with_network: false,
-    rows: &[(
-        "network create --subnet 192.168.1.0/24 -o parent=eth0 n",
-        &["no ipvlan"],
-    )],
+    rows: &[("network create --subnet 192.168.1.0/24 -o parent=eth0 n", &["no ipvlan"])],
 };
 
 const WITH_IPVLAN: Table = Table {
     with_network: false,
     rows: &[
-        (
-            "network create --subnet 192.168.1.0/24 -o parent=eth7 n",
-            &["eth7"],
-        ),
+        ("network create --subnet 192.168.1.0/24 -o parent=eth7 n", &["eth7"]),
         ("attach nowhere --netns {netns}", &["nowhere"]),
         ("run --network nowhere -- true", &["nowhere"]),
     ],
@@ -111,23 +78,11 @@ const WITH_IPVLAN: Table = Table {
 const WITH_NETWORK: Table = Table {
     with_network: true,
     rows: &[
-        (
-            "network create --subnet 192.168.9.0/24 -o parent=eth0 db_net",
-            &["db_net", "exists"],
-        ),
-        (
-            "network create --subnet 192.168.0.0/16 -o parent=eth0 n",
-            &["192.168.0.0/16", "db_net"],
-        ),
+        ("network create --subnet 192.168.9.0/24 -o parent=eth0 db_net", &["db_net", "exists"]),
+        ("network create --subnet 192.168.0.0/16 -o parent=eth0 n", &["192.168.0.0/16", "db_net"]),
         ("network rm db_net", &["db_net", "taken"]),
-        (
-            "attach db_net --netns {netns} --ip 192.168.1.11",
-            &["192.168.1.11", "taken"],
-        ),
-        (
-            "attach db_net --netns {netns} --ip6 fd00:1::11",
-            &["fd00:1::11", "taken"],
-        ),
+        ("attach db_net --netns {netns} --ip 192.168.1.11", &["192.168.1.11", "taken"]),
+        ("attach db_net --netns {netns} --ip6 fd00:1::11", &["fd00:1::11", "taken"]),
         ("attach db_net --netns {netns} --ip 192.168.1.1", &["192.168.1.1"]),
         ("attach db_net --netns {netns} --ip 192.168.1.2", &["192.168.1.2"]),
         ("attach db_net --netns {netns} --ip 10.0.0.9", &["10.0.0.9"]),
@@ -142,9 +97,7 @@ const WITH_NETWORK: Table = Table {
 fn main() -> ExitCode {
     let tests = vec![
         test("bad_input::on_any_kernel", ROOT, || bad_input(&ANYWHERE)),
-        test("bad_input::without_ipvlan", &[Need::Root, Need::NoIpvlan], || {
-            bad_input(&WITHOUT_IPVLAN)
-        }),
+        test("bad_input::without_ipvlan", &[Need::Root, Need::NoIpvlan], || bad_input(&WITHOUT_IPVLAN)),
         test("bad_input::with_ipvlan", IPVLAN, || bad_input(&WITH_IPVLAN)),
         test("bad_input::with_a_network", IPVLAN, || bad_input(&WITH_NETWORK)),
         test("without_capabilities", ROOT, without_capabilities),
@@ -162,9 +115,7 @@ fn bad_input(table: &Table) -> Result<()> {
         Some(sandbox.endpoint(&NET, "taken", 11)?)
     } else {
         // The host has an address, as hosts do.
-        sandbox
-            .host
-            .ip(&format!("addr add {}/24 dev {INTERFACE}", NET.ipv4(HOST)))?;
+        sandbox.host.ip(&format!("addr add {}/24 dev {INTERFACE}", NET.ipv4(HOST)))?;
         None
     };
     let before = Snapshot::take(&sandbox, &[&netns])?;
@@ -173,9 +124,7 @@ fn bad_input(table: &Table) -> Result<()> {
         .iter()
         .filter_map(|(words, says)| {
             let words = words.replace(NETNS, netns.name());
-            refuses(&sandbox, &words, says)
-                .err()
-                .map(|error| format!("ipvlan-ctl {words}: {error:#}"))
+            refuses(&sandbox, &words, says).err().map(|error| format!("ipvlan-ctl {words}: {error:#}"))
         })
         .collect();
     ensure!(failures.is_empty(), "{}", failures.join("\n"));
@@ -188,33 +137,16 @@ fn refuses(sandbox: &Sandbox, words: &str, says: &[&str]) -> Result<()> {
     let output = sandbox.try_ctl(words)?;
     let lines = error_lines(&output)?;
     for part in says {
-        ensure!(
-            lines[0].contains(part),
-            "the error doesn't name {part}: {}",
-            lines[0]
-        );
+        ensure!(lines[0].contains(part), "the error doesn't name {part}: {}", lines[0]);
     }
-    ensure!(
-        output.stdout.is_empty(),
-        "something on stdout: {}",
-        String::from_utf8_lossy(&output.stdout)
-    );
+    ensure!(output.stdout.is_empty(), "something on stdout: {}", String::from_utf8_lossy(&output.stdout));
 
     let output = sandbox.try_ctl(&format!("--format json {words}"))?;
-    ensure!(
-        !output.status.success(),
-        "with --format json the exit status is 0"
-    );
+    ensure!(!output.status.success(), "with --format json the exit status is 0");
     let text = String::from_utf8_lossy(&output.stdout);
     let answer: Value = serde_json::from_str(&text).with_context(|| format!("not JSON: {text}"))?;
-    let message = answer["error"]["message"]
-        .as_str()
-        .context("no error.message in the JSON")?;
-    ensure!(
-        lines[0] == format!("error: {message}"),
-        "two messages: {} and {message}",
-        lines[0]
-    );
+    let message = answer["error"]["message"].as_str().context("no error.message in the JSON")?;
+    ensure!(lines[0] == format!("error: {message}"), "two messages: {} and {message}", lines[0]);
     Ok(())
 }
 
@@ -223,10 +155,7 @@ fn error_lines(output: &Output) -> Result<Vec<String>> {
     ensure!(!output.status.success(), "the exit status is 0");
     ensure!(output.status.code().is_some(), "it ended with {}", output.status);
     let text = String::from_utf8(output.stderr.clone()).context("stderr isn't UTF-8")?;
-    ensure!(
-        !text.contains("panicked") && !text.contains("RUST_BACKTRACE"),
-        "it panicked: {text}"
-    );
+    ensure!(!text.contains("panicked") && !text.contains("RUST_BACKTRACE"), "it panicked: {text}");
     let lines: Vec<_> = text.lines().map(str::to_owned).collect();
     let good = match lines.as_slice() {
         [error] => error.starts_with("error: "),
@@ -241,24 +170,13 @@ fn error_lines(output: &Output) -> Result<Vec<String>> {
 fn without_capabilities() -> Result<()> {
     let sandbox = Sandbox::new(Maker::Ctl)?;
     let before = Snapshot::take(&sandbox, &[])?;
-    for words in [
-        "network create --subnet 192.168.1.0/24 -o parent=eth0 n",
-        "network ls",
-        "ps",
-    ] {
+    for words in ["network create --subnet 192.168.1.0/24 -o parent=eth0 n", "network ls", "ps"] {
         let mut command = sandbox.ctl_command()?;
         command.args(words.split(' ')).uid(65_534).gid(65_534);
         let output = sandbox.host.output(&mut command)?;
         let lines = error_lines(&output).with_context(|| words.to_owned())?;
-        ensure!(
-            lines[0].contains("CAP_NET_ADMIN"),
-            "the error names no capability: {}",
-            lines[0]
-        );
-        ensure!(
-            lines.get(1).is_some_and(|hint| hint.contains("root")),
-            "no hint to be root: {lines:?}"
-        );
+        ensure!(lines[0].contains("CAP_NET_ADMIN"), "the error names no capability: {}", lines[0]);
+        ensure!(lines.get(1).is_some_and(|hint| hint.contains("root")), "no hint to be root: {lines:?}");
     }
     let changes = Snapshot::take(&sandbox, &[])?.changes(&before);
     ensure!(changes.is_empty(), "it made something: {changes:#?}");
@@ -280,19 +198,9 @@ fn help() -> Result<()> {
         "stats",
         "run",
     ] {
-        let output = Command::new(&ctl)
-            .args(words.split_whitespace())
-            .arg("--help")
-            .output()?;
-        ensure!(
-            output.status.success(),
-            "{words} --help ends with {}",
-            output.status
-        );
-        ensure!(
-            String::from_utf8_lossy(&output.stdout).contains("Usage:"),
-            "{words} --help shows no usage"
-        );
+        let output = Command::new(&ctl).args(words.split_whitespace()).arg("--help").output()?;
+        ensure!(output.status.success(), "{words} --help ends with {}", output.status);
+        ensure!(String::from_utf8_lossy(&output.stdout).contains("Usage:"), "{words} --help shows no usage");
     }
     Ok(())
 }

@@ -72,10 +72,7 @@ pub(crate) fn cargo() -> Command {
 /// Builds the controller and the demo.
 pub(crate) fn binaries() -> Result<Binaries> {
     let built = executables(cargo().args(["build", "--bins"]))?;
-    Ok(Binaries {
-        ctl: binary(&built, "ipvlan-ctl")?,
-        demo: binary(&built, "demo")?,
-    })
+    Ok(Binaries { ctl: binary(&built, "ipvlan-ctl")?, demo: binary(&built, "demo")? })
 }
 
 /// Builds every test executable, and the binaries that they start.
@@ -90,22 +87,14 @@ pub(crate) fn vm_init() -> Result<PathBuf> {
     // An explicit target keeps the flag away from build scripts and from every other artifact.
     command
         .args(["build", "--package", NAME, "--bin", NAME, "--target", VM_TARGET])
-        .env(
-            "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS",
-            "-C target-feature=+crt-static",
-        );
+        .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static");
     binary(&executables(&mut command)?, NAME)
 }
 
 /// The path of a binary among those that were built.
 pub(crate) fn binary(built: &[Executable], name: &str) -> Result<PathBuf> {
-    let found = built
-        .iter()
-        .find(|it| it.name == name && it.kind == "bin" && !it.is_test);
-    Ok(found
-        .with_context(|| format!("no package has a binary {name}"))?
-        .path
-        .clone())
+    let found = built.iter().find(|it| it.name == name && it.kind == "bin" && !it.is_test);
+    Ok(found.with_context(|| format!("no package has a binary {name}"))?.path.clone())
 }
 
 /// Runs a `cargo build` and returns every executable; cargo's diagnostics stay visible.
@@ -121,19 +110,10 @@ fn executables(command: &mut Command) -> Result<Vec<Executable>> {
         bail!("`{shown}` failed");
     }
     let mut executables = Vec::new();
-    for line in output
-        .stdout
-        .split(|&byte| byte == b'\n')
-        .filter(|line| line.starts_with(b"{"))
-    {
+    for line in output.stdout.split(|&byte| byte == b'\n').filter(|line| line.starts_with(b"{")) {
         let message =
             serde_json::from_slice(line).with_context(|| format!("can't read what `{shown}` says"))?;
-        if let Message::CompilerArtifact {
-            target,
-            profile,
-            manifest_path,
-            executable: Some(path),
-        } = message
+        if let Message::CompilerArtifact { target, profile, manifest_path, executable: Some(path) } = message
         {
             executables.push(Executable {
                 name: target.name,

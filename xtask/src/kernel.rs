@@ -81,10 +81,7 @@ impl Kernel {
                 bail!("{} is missing", needed.display());
             }
         }
-        Ok(Self {
-            release,
-            dir: dir.to_owned(),
-        })
+        Ok(Self { release, dir: dir.to_owned() })
     }
 
     /// The folder to show as `/lib/modules`.
@@ -137,11 +134,7 @@ fn decompress(payload: &[u8]) -> Result<Vec<u8>> {
         [0x1f, 0x8b, ..] => ("gzip", false),
         _ => bail!("the kernel image is compressed in a way other than zstd, lz4, xz or gzip"),
     };
-    let stream = if has_size_trailer {
-        &payload[..payload.len() - 4]
-    } else {
-        payload
-    };
+    let stream = if has_size_trailer { &payload[..payload.len() - 4] } else { payload };
     let mut child = die_with_parent(Command::new(tool).args(["-d", "-c"]))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

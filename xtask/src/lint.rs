@@ -64,14 +64,7 @@ fn lock_file() -> Result<()> {
 
 /// The programs are left out: checked together with the rest, they would get its features and with them std.
 fn clippy() -> Result<()> {
-    let selection = [
-        "clippy",
-        "--quiet",
-        "--workspace",
-        "--exclude",
-        "ipvlan-ebpf",
-        "--all-targets",
-    ];
+    let selection = ["clippy", "--quiet", "--workspace", "--exclude", "ipvlan-ebpf", "--all-targets"];
     capture(cargo().args(selection).args(["--", "--deny", "warnings"])).map(drop)
 }
 
@@ -80,37 +73,19 @@ fn clippy_bpf() -> Result<()> {
     let toolchain = setup::toolchain()?;
     let on_toolchain = |arguments: &[&str]| {
         let mut command = Command::new("rustup");
-        command
-            .args(["run", &toolchain, "cargo"])
-            .args(arguments)
-            .current_dir(dirs::workspace());
+        command.args(["run", &toolchain, "cargo"]).args(arguments).current_dir(dirs::workspace());
         // `-Z build-std` on a toolchain that isn't called nightly; and not the tools of the cargo that runs xtask.
-        command
-            .env("RUSTC_BOOTSTRAP", "1")
-            .env_remove("RUSTC")
-            .env_remove("RUSTDOC");
+        command.env("RUSTC_BOOTSTRAP", "1").env_remove("RUSTC").env_remove("RUSTDOC");
         command
     };
-    let selection = [
-        "--quiet",
-        "--package",
-        "ipvlan-ebpf",
-        "--target",
-        "bpfel-unknown-none",
-        "-Z",
-        "build-std=core",
-    ];
+    let selection =
+        ["--quiet", "--package", "ipvlan-ebpf", "--target", "bpfel-unknown-none", "-Z", "build-std=core"];
     if succeeds(&mut on_toolchain(&["clippy", "--version"])) {
         let mut command = on_toolchain(&["clippy"]);
         return capture(command.args(selection).args(["--", "--deny", "warnings"])).map(drop);
     }
     println!("  toolchain {toolchain} has no clippy: rustc's warnings only");
-    capture(
-        on_toolchain(&["check"])
-            .args(selection)
-            .env("RUSTFLAGS", "--deny warnings"),
-    )
-    .map(drop)
+    capture(on_toolchain(&["check"]).args(selection).env("RUSTFLAGS", "--deny warnings")).map(drop)
 }
 
 fn rustdoc() -> Result<()> {
@@ -121,20 +96,12 @@ fn rustdoc() -> Result<()> {
 /// What clippy doesn't see.
 fn source_files() -> Result<()> {
     let mut complaints = Vec::new();
-    for path in capture(
-        Command::new("git")
-            .args(["ls-files", "*.rs"])
-            .current_dir(dirs::workspace()),
-    )?
-    .lines()
+    for path in
+        capture(Command::new("git").args(["ls-files", "*.rs"]).current_dir(dirs::workspace()))?.lines()
     {
         // Git also lists a file that was deleted and not committed.
         if let Ok(text) = fs::read_to_string(dirs::workspace().join(path)) {
-            complaints.extend(
-                complaints_about(&text)
-                    .into_iter()
-                    .map(|what| format!("  {path}{what}")),
-            );
+            complaints.extend(complaints_about(&text).into_iter().map(|what| format!("  {path}{what}")));
         }
     }
     if !complaints.is_empty() {
@@ -147,16 +114,10 @@ fn source_files() -> Result<()> {
 fn complaints_about(text: &str) -> Vec<String> {
     let lines = text.lines().count();
     let length = (lines > MAX_LINES).then(|| format!(" has {lines} lines, more than {MAX_LINES}"));
-    let ignored = text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| line.trim_start().starts_with("#[ignore"))
-        .map(|(index, _)| {
-            format!(
-                ":{}: a test that never runs; skip through the tests' helper",
-                index + 1
-            )
-        });
+    let ignored =
+        text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("#[ignore")).map(
+            |(index, _)| format!(":{}: a test that never runs; skip through the tests' helper", index + 1),
+        );
     length.into_iter().chain(ignored).collect()
 }
 
@@ -173,10 +134,7 @@ fn documented_commands() -> Result<()> {
                 && error.use_stderr()
             {
                 let why = error.to_string();
-                complaints.push(format!(
-                    "  {name}: `{command}`: {}",
-                    why.lines().next().unwrap_or_default()
-                ));
+                complaints.push(format!("  {name}: `{command}`: {}", why.lines().next().unwrap_or_default()));
             }
         }
     }
@@ -217,9 +175,6 @@ mod tests {
             complaints_about("#[test]\n  #[ignore]\n"),
             [":2: a test that never runs; skip through the tests' helper"]
         );
-        assert_eq!(
-            complaints_about(&"\n".repeat(451)),
-            [" has 451 lines, more than 450"]
-        );
+        assert_eq!(complaints_about(&"\n".repeat(451)), [" has 451 lines, more than 450"]);
     }
 }

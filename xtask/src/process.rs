@@ -43,9 +43,7 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
 
 /// A status as a shell would give it.
 pub(crate) fn status_code(status: ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
     code.to_le_bytes()[0]
 }
 

@@ -49,9 +49,7 @@ impl Command {
                 .map(|word| word.to_string_lossy().into())
                 .into()
         } else {
-            std::iter::once(ctl.to_string_lossy().into_owned())
-                .chain(self.args)
-                .collect()
+            std::iter::once(ctl.to_string_lossy().into_owned()).chain(self.args).collect()
         };
         match place {
             Place::Native => {
@@ -83,11 +81,7 @@ fn host_makes_ipvlan() -> Result<()> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let script =
         "ip link add parent0 type veth peer name parent1 && ip link add ipvl0 link parent0 type ipvlan";
-    capture(
-        process::Command::new("unshare")
-            .args(["--net", "sh", "-c", script])
-            .stderr(Stdio::null()),
-    )
-    .map(drop)
-    .map_err(|_| anyhow::anyhow!("this machine's kernel ({}) makes no ipvlan link", release.trim()))
+    capture(process::Command::new("unshare").args(["--net", "sh", "-c", script]).stderr(Stdio::null()))
+        .map(drop)
+        .map_err(|_| anyhow::anyhow!("this machine's kernel ({}) makes no ipvlan link", release.trim()))
 }

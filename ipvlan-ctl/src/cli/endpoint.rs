@@ -28,19 +28,8 @@ pub(super) struct EndpointArgs {
 
 impl EndpointArgs {
     pub(super) fn request(self, network: String) -> AttachRequest {
-        let Self {
-            name,
-            ip,
-            ip6,
-            ifname,
-        } = self;
-        AttachRequest {
-            network,
-            name,
-            ip,
-            ip6,
-            ifname,
-        }
+        let Self { name, ip, ip6, ifname } = self;
+        AttachRequest { network, name, ip, ip6, ifname }
     }
 }
 
@@ -86,10 +75,7 @@ impl Attach {
         };
         let request = self.endpoint.request(self.network);
         let mut session = Session::begin(root)?;
-        let result = target
-            .open()
-            .map_err(Error::from)
-            .and_then(|netns| session.attach(&request, netns));
+        let result = target.open().map_err(Error::from).and_then(|netns| session.attach(&request, netns));
         print_warnings(&session.take_warnings());
         let endpoint = result?;
         if format == Format::Json {
@@ -105,10 +91,7 @@ impl Attach {
 /// The addresses that others reach the endpoint by.
 fn global(endpoint: &crate::model::Endpoint) -> impl Iterator<Item = std::net::IpAddr> + use<> {
     let link_local = endpoint.addresses.link_local.map(std::net::IpAddr::V6);
-    endpoint
-        .addresses
-        .iter()
-        .filter(move |address| Some(*address) != link_local)
+    endpoint.addresses.iter().filter(move |address| Some(*address) != link_local)
 }
 
 impl Detach {

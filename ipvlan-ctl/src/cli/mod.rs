@@ -30,31 +30,13 @@ that ended it.";
 #[command(version, after_help = AFTER_HELP, max_term_width = 110, propagate_version = true)]
 pub struct Cli {
     /// Directory of the state
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        env = "IPVLAN_ROOT",
-        help_heading = "Global options"
-    )]
+    #[arg(long, global = true, value_name = "DIR", env = "IPVLAN_ROOT", help_heading = "Global options")]
     root: Option<PathBuf>,
     /// Directory of the pins, on a BPF file system
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        env = "IPVLAN_PIN_DIR",
-        help_heading = "Global options"
-    )]
+    #[arg(long, global = true, value_name = "DIR", env = "IPVLAN_PIN_DIR", help_heading = "Global options")]
     pin_dir: Option<PathBuf>,
     /// How results and errors are printed
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        default_value_t,
-        help_heading = "Global options"
-    )]
+    #[arg(long, global = true, value_enum, default_value_t, help_heading = "Global options")]
     format: Format,
     #[command(subcommand)]
     command: Command,
@@ -101,12 +83,7 @@ impl Cli {
 
     /// Does what was asked and prints what came of it; returns the exit status.
     pub fn execute(self) -> Result<u8, Error> {
-        let Self {
-            root,
-            pin_dir,
-            format,
-            command,
-        } = self;
+        let Self { root, pin_dir, format, command } = self;
         if let Command::Completions { shell } = command {
             clap_complete::generate(shell, &mut Self::command(), "ipvlan-ctl", &mut io::stdout());
             return Ok(0);
@@ -182,9 +159,7 @@ mod tests {
     fn a_command_keeps_its_own_options() {
         let cli = parse("run --network n -- ip --root x -j addr").unwrap();
         assert!(cli.root.is_none());
-        let Command::Run(run) = cli.command else {
-            panic!("not run")
-        };
+        let Command::Run(run) = cli.command else { panic!("not run") };
         assert_eq!(run.command, ["ip", "--root", "x", "-j", "addr"]);
     }
 }

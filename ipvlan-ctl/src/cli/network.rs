@@ -99,20 +99,8 @@ impl Command {
 
 impl Create {
     fn execute(self, root: &Root, format: Format) -> Result<u8, Error> {
-        let Self {
-            subnets,
-            gateways,
-            internal,
-            options,
-            name,
-        } = self;
-        let spec = NetworkSpec::parse(&RawNetwork {
-            name,
-            subnets,
-            gateways,
-            internal,
-            options,
-        })?;
+        let Self { subnets, gateways, internal, options, name } = self;
+        let spec = NetworkSpec::parse(&RawNetwork { name, subnets, gateways, internal, options })?;
         let name = spec.name.to_string();
         let mut session = Session::begin(root)?;
         let result = session.create_network(spec);
@@ -141,16 +129,6 @@ fn table(networks: &[NetworkReport]) {
             state(&network.state),
         ]
     });
-    let header = [
-        "NAME",
-        "PARENT",
-        "MODE",
-        "FLAG",
-        "INTERNAL",
-        "SUBNET",
-        "GATEWAY",
-        "ENDPOINTS",
-        "STATE",
-    ];
+    let header = ["NAME", "PARENT", "MODE", "FLAG", "INTERNAL", "SUBNET", "GATEWAY", "ENDPOINTS", "STATE"];
     print_table(&header, rows);
 }

@@ -26,11 +26,7 @@ pub fn wants_json(arguments: &[String]) -> bool {
 #[must_use]
 pub fn print_error(error: &Error, format: Format) -> u8 {
     print_lines(&error.to_string(), error.hint().as_deref(), format);
-    if matches!(error, Error::Invalid(_)) {
-        BAD_INPUT
-    } else {
-        FAILURE
-    }
+    if matches!(error, Error::Invalid(_)) { BAD_INPUT } else { FAILURE }
 }
 
 /// Prints what clap has against a command line: its first paragraph is the error, its tip or its usage the hint.
@@ -41,17 +37,10 @@ pub fn print_usage_error(error: &clap::Error, format: Format) -> u8 {
         .split("\n\n")
         .map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" "))
         .collect();
-    let message = paragraphs
-        .first()
-        .map_or("", |first| first.trim_start_matches("error: "));
-    let hint = |prefix| {
-        paragraphs
-            .iter()
-            .find_map(|paragraph| paragraph.strip_prefix(prefix))
-    };
-    let hint = hint("tip: ")
-        .map(str::to_owned)
-        .or_else(|| hint("Usage: ").map(|usage| format!("usage: {usage}")));
+    let message = paragraphs.first().map_or("", |first| first.trim_start_matches("error: "));
+    let hint = |prefix| paragraphs.iter().find_map(|paragraph| paragraph.strip_prefix(prefix));
+    let hint =
+        hint("tip: ").map(str::to_owned).or_else(|| hint("Usage: ").map(|usage| format!("usage: {usage}")));
     print_lines(message, hint.as_deref(), format);
     BAD_INPUT
 }
@@ -119,9 +108,7 @@ fn allows_color() -> bool {
 
 pub(super) fn print_table(header: &[&str], rows: impl Iterator<Item = Vec<Cell>>) {
     let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     if !allows_color() {
         table.force_no_tty();
     }
@@ -134,11 +121,7 @@ pub(super) fn print_table(header: &[&str], rows: impl Iterator<Item = Vec<Cell>>
 
 /// The state of a network or an endpoint; comfy-table leaves colours out where stdout is no terminal.
 pub(super) fn state(state: &str) -> Cell {
-    let color = if state == "up" {
-        Color::Green
-    } else {
-        Color::Yellow
-    };
+    let color = if state == "up" { Color::Green } else { Color::Yellow };
     Cell::new(state).fg(color)
 }
 

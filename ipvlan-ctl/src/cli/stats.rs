@@ -25,11 +25,8 @@ impl Stats {
         }
         let number = |number: u64| Cell::new(number).set_alignment(CellAlignment::Right);
         let rows = stats.iter().map(|row| {
-            let reasons: Vec<_> = row
-                .drops_by_reason
-                .iter()
-                .map(|(reason, count)| format!("{reason} {count}"))
-                .collect();
+            let reasons: Vec<_> =
+                row.drops_by_reason.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
             vec![
                 Cell::new(&row.name),
                 Cell::new(row.network.as_deref().unwrap_or("(parent)")),
@@ -41,16 +38,8 @@ impl Stats {
                 Cell::new(or_dash(reasons.join(", "))),
             ]
         });
-        let header = [
-            "NAME",
-            "NETWORK",
-            "TX PACKETS",
-            "TX BYTES",
-            "RX PACKETS",
-            "RX BYTES",
-            "DROPS",
-            "BY REASON",
-        ];
+        let header =
+            ["NAME", "NETWORK", "TX PACKETS", "TX BYTES", "RX PACKETS", "RX BYTES", "DROPS", "BY REASON"];
         print_table(&header, rows);
         Ok(0)
     }

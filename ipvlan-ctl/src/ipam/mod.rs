@@ -33,11 +33,7 @@ fn number(address: IpAddr) -> u128 {
 }
 
 fn address(number: u128, ipv4: bool) -> IpAddr {
-    if ipv4 {
-        IpAddr::V4((number as u32).into())
-    } else {
-        IpAddr::V6(number.into())
-    }
+    if ipv4 { IpAddr::V4((number as u32).into()) } else { IpAddr::V6(number.into()) }
 }
 
 #[cfg(test)]
@@ -71,25 +67,10 @@ mod tests {
 
     #[test]
     fn the_widest_pools() {
-        assert_eq!(
-            allocate(&pool("fd00::/8"), &BTreeSet::new(), None)
-                .unwrap()
-                .to_string(),
-            "fd00::2"
-        );
-        assert_eq!(
-            allocate(&pool("10.0.0.0/31"), &BTreeSet::new(), None)
-                .unwrap()
-                .to_string(),
-            "10.0.0.1"
-        );
+        assert_eq!(allocate(&pool("fd00::/8"), &BTreeSet::new(), None).unwrap().to_string(), "fd00::2");
+        assert_eq!(allocate(&pool("10.0.0.0/31"), &BTreeSet::new(), None).unwrap().to_string(), "10.0.0.1");
         let last = "fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".parse().ok();
-        assert_eq!(
-            allocate(&pool("fd00::/8"), &BTreeSet::new(), last)
-                .unwrap()
-                .to_string(),
-            "fd00::2"
-        );
+        assert_eq!(allocate(&pool("fd00::/8"), &BTreeSet::new(), last).unwrap().to_string(), "fd00::2");
     }
 
     proptest! {

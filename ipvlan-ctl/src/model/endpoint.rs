@@ -55,15 +55,8 @@ pub struct Addresses {
 impl Addresses {
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = IpAddr> + use<> {
-        let Self {
-            ipv4,
-            ipv6,
-            link_local,
-        } = *self;
-        ipv4.map(IpAddr::V4)
-            .into_iter()
-            .chain(ipv6.map(IpAddr::V6))
-            .chain(link_local.map(IpAddr::V6))
+        let Self { ipv4, ipv6, link_local } = *self;
+        ipv4.map(IpAddr::V4).into_iter().chain(ipv6.map(IpAddr::V6)).chain(link_local.map(IpAddr::V6))
     }
 }
 
@@ -85,16 +78,7 @@ pub fn link_local(mac: [u8; 6], slot: Slot) -> Ipv6Addr {
     let [a, b, c, d, e, f] = mac;
     let [high, low] = slot.to_be_bytes();
     let segment = |high, low| u16::from_be_bytes([high, low]);
-    Ipv6Addr::new(
-        0xfe80,
-        0,
-        0,
-        0,
-        segment(a ^ 2, b),
-        segment(c, high),
-        segment(low, d),
-        segment(e, f),
-    )
+    Ipv6Addr::new(0xfe80, 0, 0, 0, segment(a ^ 2, b), segment(c, high), segment(low, d), segment(e, f))
 }
 
 #[cfg(test)]
@@ -105,10 +89,7 @@ mod tests {
     #[test]
     fn link_local_is_the_parents_with_the_slot_inside() {
         let mac = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
-        assert_eq!(
-            link_local(mac, 0x0102),
-            "fe80::5054:1:212:3456".parse::<Ipv6Addr>().unwrap()
-        );
+        assert_eq!(link_local(mac, 0x0102), "fe80::5054:1:212:3456".parse::<Ipv6Addr>().unwrap());
         let parents_own: Ipv6Addr = "fe80::5054:ff:fe12:3456".parse().unwrap();
         assert!((1..=MAX_SLOT).all(|slot| link_local(mac, slot) != parents_own));
     }

@@ -15,17 +15,10 @@ impl Name {
     /// Checks `text`; `what` says in an error what carries the name.
     pub fn parse(what: &'static str, text: &str) -> Result<Self, Invalid> {
         let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-        if starts_well
-            && text
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
-        {
+        if starts_well && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Invalid::Name {
-                what,
-                text: text.to_owned(),
-            })
+            Err(Invalid::Name { what, text: text.to_owned() })
         }
     }
 

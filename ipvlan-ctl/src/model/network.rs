@@ -133,10 +133,7 @@ impl NetworkSpec {
             Some("" | "true" | "1") => true,
             Some("false" | "0") => raw.internal,
             Some(text) => {
-                return Err(Invalid::Bool {
-                    key: "internal",
-                    text: text.to_owned(),
-                });
+                return Err(Invalid::Bool { key: "internal", text: text.to_owned() });
             }
         };
         let parent = IfName::parse(option("parent").ok_or(Invalid::NoParent)?)?;
@@ -145,15 +142,7 @@ impl NetworkSpec {
         }
         let pools = parse_pools(&raw.subnets, &raw.gateways)?;
         let mtu = option("mtu").map(|text| parse_mtu(text, &pools)).transpose()?;
-        Ok(Self {
-            name,
-            parent,
-            mode,
-            flag,
-            internal,
-            mtu,
-            pools,
-        })
+        Ok(Self { name, parent, mode, flag, internal, mtu, pools })
     }
 
     /// The pool that `address` belongs to by its family.
@@ -165,10 +154,7 @@ impl NetworkSpec {
     /// The first two subnets that this network and `other` share addresses of.
     #[must_use]
     pub fn overlap(&self, other: &Self) -> Option<(IpNet, IpNet)> {
-        let pairs = self
-            .pools
-            .iter()
-            .flat_map(|a| other.pools.iter().map(move |b| (a.subnet, b.subnet)));
+        let pairs = self.pools.iter().flat_map(|a| other.pools.iter().map(move |b| (a.subnet, b.subnet)));
         pairs.into_iter().find(|(a, b)| overlap(a, b))
     }
 }
@@ -176,9 +162,7 @@ impl NetworkSpec {
 fn parse_options(options: &[String]) -> Result<BTreeMap<&str, &str>, Invalid> {
     let mut parsed = BTreeMap::new();
     for option in options {
-        let (key, value) = option
-            .split_once('=')
-            .ok_or_else(|| Invalid::OptionForm(option.clone()))?;
+        let (key, value) = option.split_once('=').ok_or_else(|| Invalid::OptionForm(option.clone()))?;
         if !OPTION_KEYS.contains(&key) {
             return Err(Invalid::OptionKey(key.to_owned()));
         }
@@ -190,63 +174,37 @@ fn parse_options(options: &[String]) -> Result<BTreeMap<&str, &str>, Invalid> {
 }
 
 fn parse_pools(subnets: &[String], gateways: &[String]) -> Result<Vec<Pool>, Invalid> {
-    let subnets = subnets
-        .iter()
-        .map(|text| Pool::parse_subnet(text))
-        .collect::<Result<Vec<_>, _>>()?;
+    let subnets = subnets.iter().map(|text| Pool::parse_subnet(text)).collect::<Result<Vec<_>, _>>()?;
     if subnets.is_empty() {
         return Err(Invalid::NoSubnet);
     }
     for (ipv4, family) in [(true, "IPv4"), (false, "IPv6")] {
-        if subnets
-            .iter()
-            .filter(|subnet| subnet.addr().is_ipv4() == ipv4)
-            .count()
-            > 1
-        {
+        if subnets.iter().filter(|subnet| subnet.addr().is_ipv4() == ipv4).count() > 1 {
             return Err(Invalid::SubnetTwice(family));
         }
     }
     let mut chosen: BTreeMap<IpNet, IpAddr> = BTreeMap::new();
     for text in gateways {
-        let gateway: IpAddr = text.parse().map_err(|_| Invalid::Address {
-            what: "gateway",
-            text: text.clone(),
+        let gateway: IpAddr =
+            text.parse().map_err(|_| Invalid::Address { what: "gateway", text: text.clone() })?;
+        let subnet = subnets.iter().find(|subnet| subnet.contains(&gateway)).ok_or_else(|| {
+            let subnets: Vec<_> = subnets.iter().map(ToString::to_string).collect();
+            Invalid::GatewayOutside { gateway, subnets: subnets.join(", ") }
         })?;
-        let subnet = subnets
-            .iter()
-            .find(|subnet| subnet.contains(&gateway))
-            .ok_or_else(|| {
-                let subnets: Vec<_> = subnets.iter().map(ToString::to_string).collect();
-                Invalid::GatewayOutside {
-                    gateway,
-                    subnets: subnets.join(", "),
-                }
-            })?;
         if chosen.insert(*subnet, gateway).is_some() {
             return Err(Invalid::GatewayTwice(*subnet));
         }
     }
-    subnets
-        .into_iter()
-        .map(|subnet| Pool::new(subnet, chosen.get(&subnet).copied()))
-        .collect()
+    subnets.into_iter().map(|subnet| Pool::new(subnet, chosen.get(&subnet).copied())).collect()
 }
 
 fn parse_mtu(text: &str, pools: &[Pool]) -> Result<u32, Invalid> {
-    let (family, min) = if pools.iter().all(Pool::is_ipv4) {
-        ("IPv4", 68)
-    } else {
-        ("IPv6", 1280)
-    };
-    text.parse()
-        .ok()
-        .filter(|mtu| (min..=65535).contains(mtu))
-        .ok_or_else(|| Invalid::Mtu {
-            text: text.to_owned(),
-            family,
-            min,
-        })
+    let (family, min) = if pools.iter().all(Pool::is_ipv4) { ("IPv4", 68) } else { ("IPv6", 1280) };
+    text.parse().ok().filter(|mtu| (min..=65535).contains(mtu)).ok_or_else(|| Invalid::Mtu {
+        text: text.to_owned(),
+        family,
+        min,
+    })
 }
 
 /// A network that exists.
@@ -298,10 +256,7 @@ mod tests {
     #[test]
     fn defaults() {
         let spec = NetworkSpec::parse(&raw(&["192.168.1.0/24", "fd00::/64"], &["parent=eth0"])).unwrap();
-        assert_eq!(
-            (spec.mode, spec.flag, spec.internal, spec.mtu),
-            (Mode::L2, Flag::Bridge, false, None)
-        );
+        assert_eq!((spec.mode, spec.flag, spec.internal, spec.mtu), (Mode::L2, Flag::Bridge, false, None));
         assert_eq!(spec.pools.len(), 2);
         assert_eq!(spec.pool_for(false).unwrap().gateway.to_string(), "fd00::1");
     }
@@ -320,10 +275,7 @@ mod tests {
             "invalid gateway 10.0.0.1: subnet 192.168.1.0/24, fd00::/64 doesn't contain this address"
         );
         raw.gateways = vec!["fd00::9".into(), "fd00::8".into()];
-        assert_eq!(
-            NetworkSpec::parse(&raw).unwrap_err().to_string(),
-            "subnet fd00::/64 has two gateways"
-        );
+        assert_eq!(NetworkSpec::parse(&raw).unwrap_err().to_string(), "subnet fd00::/64 has two gateways");
         raw.gateways = vec!["gw".into()];
         assert_eq!(
             NetworkSpec::parse(&raw).unwrap_err().to_string(),
@@ -340,73 +292,38 @@ mod tests {
             )
         };
         for (subnets, options, message, hint) in [
-            (
-                &[ok][..],
-                &[][..],
-                "network has no parent interface".into(),
-                "-o parent=eth0",
-            ),
+            (&[ok][..], &[][..], "network has no parent interface".into(), "-o parent=eth0"),
             (
                 &[ok],
                 &["parent=lo"],
                 "loopback interface is not a valid ipvlan parent link".into(),
                 "-o parent=eth0",
             ),
-            (
-                &[ok],
-                &["parent=a b"],
-                "invalid interface name 'a b'".into(),
-                "15 characters",
-            ),
+            (&[ok], &["parent=a b"], "invalid interface name 'a b'".into(), "15 characters"),
             (&[], &["parent=eth0"], "network has no subnet".into(), "--subnet"),
-            (
-                &[ok, "10.1.0.0/24"],
-                &["parent=eth0"],
-                "network has two IPv4 subnets".into(),
-                "at most one",
-            ),
+            (&[ok, "10.1.0.0/24"], &["parent=eth0"], "network has two IPv4 subnets".into(), "at most one"),
             (
                 &[ok],
                 &["parent=eth0", "ipvlan_mode=l9"],
                 "requested ipvlan mode 'l9' is not valid".into(),
                 "l2 (the default), l3, l3s",
             ),
-            (
-                &[ok],
-                &["parent=eth0", "ipvlan_mode=l3s"],
-                refused("mode 'l3s'"),
-                "ipvlan_mode=l2",
-            ),
+            (&[ok], &["parent=eth0", "ipvlan_mode=l3s"], refused("mode 'l3s'"), "ipvlan_mode=l2"),
             (
                 &[ok],
                 &["parent=eth0", "ipvlan_flag=x"],
                 "requested ipvlan flag 'x' is not valid".into(),
                 "bridge (the default), private, vepa",
             ),
-            (
-                &[ok],
-                &["parent=eth0", "ipvlan_flag=vepa"],
-                refused("flag 'vepa'"),
-                "ipvlan_flag=bridge",
-            ),
+            (&[ok], &["parent=eth0", "ipvlan_flag=vepa"], refused("flag 'vepa'"), "ipvlan_flag=bridge"),
             (
                 &[ok],
                 &["vlan=3"],
                 "unknown network option 'vlan'".into(),
                 "valid options: parent, ipvlan_mode",
             ),
-            (
-                &[ok],
-                &["parent"],
-                "invalid network option 'parent': not KEY=VALUE".into(),
-                "valid options",
-            ),
-            (
-                &[ok],
-                &["mtu=1", "mtu=2"],
-                "network option 'mtu' is given twice".into(),
-                "",
-            ),
+            (&[ok], &["parent"], "invalid network option 'parent': not KEY=VALUE".into(), "valid options"),
+            (&[ok], &["mtu=1", "mtu=2"], "network option 'mtu' is given twice".into(), ""),
             (
                 &["fd00::/64"],
                 &["parent=eth0", "mtu=600"],
@@ -422,11 +339,7 @@ mod tests {
         ] {
             let error = NetworkSpec::parse(&raw(subnets, options)).unwrap_err();
             assert_eq!(error.to_string(), message);
-            assert!(
-                error.hint().unwrap_or_default().contains(hint),
-                "{message}: {:?}",
-                error.hint()
-            );
+            assert!(error.hint().unwrap_or_default().contains(hint), "{message}: {:?}", error.hint());
         }
     }
 

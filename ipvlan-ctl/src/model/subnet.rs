@@ -23,10 +23,7 @@ const fn v4(octets: [u8; 4], prefix: u8) -> IpNet {
 }
 
 const fn v6(first: u16, prefix: u8) -> IpNet {
-    IpNet::V6(Ipv6Net::new_assert(
-        Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0),
-        prefix,
-    ))
+    IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0), prefix))
 }
 
 /// A subnet and its gateway.
@@ -42,10 +39,7 @@ impl Pool {
     /// A pool of `subnet`, with `gateway` or the first address that a host can have.
     pub fn new(subnet: IpNet, gateway: Option<IpAddr>) -> Result<Self, Invalid> {
         if subnet.trunc() != subnet {
-            return Err(Invalid::HostBits {
-                given: subnet,
-                truncated: subnet.trunc(),
-            });
+            return Err(Invalid::HostBits { given: subnet, truncated: subnet.trunc() });
         }
         if subnet.prefix_len() == subnet.max_prefix_len() {
             return Err(Invalid::SubnetTooSmall(subnet));
@@ -53,22 +47,12 @@ impl Pool {
         if let Some(&(range, why)) = RESERVED.iter().find(|(range, _)| overlap(range, &subnet)) {
             return Err(Invalid::SubnetReserved { subnet, range, why });
         }
-        let pool = Self {
-            subnet,
-            gateway: gateway.unwrap_or_else(|| first_usable(&subnet)),
-        };
+        let pool = Self { subnet, gateway: gateway.unwrap_or_else(|| first_usable(&subnet)) };
         if !subnet.contains(&pool.gateway) {
-            return Err(Invalid::GatewayOutside {
-                gateway: pool.gateway,
-                subnets: subnet.to_string(),
-            });
+            return Err(Invalid::GatewayOutside { gateway: pool.gateway, subnets: subnet.to_string() });
         }
         match reserved(&subnet, pool.gateway) {
-            Some(what) => Err(Invalid::GatewayReserved {
-                gateway: pool.gateway,
-                what,
-                subnet,
-            }),
+            Some(what) => Err(Invalid::GatewayReserved { gateway: pool.gateway, what, subnet }),
             None => Ok(pool),
         }
     }
@@ -84,18 +68,8 @@ impl Pool {
         if !subnet.contains(&address) {
             return Err(Invalid::AddressOutside { address, subnet });
         }
-        let what = if address == self.gateway {
-            Some("gateway")
-        } else {
-            reserved(&subnet, address)
-        };
-        what.map_or(Ok(()), |what| {
-            Err(Invalid::AddressReserved {
-                address,
-                what,
-                subnet,
-            })
-        })
+        let what = if address == self.gateway { Some("gateway") } else { reserved(&subnet, address) };
+        what.map_or(Ok(()), |what| Err(Invalid::AddressReserved { address, what, subnet }))
     }
 
     /// The first and the last address that a host can have.
@@ -150,10 +124,7 @@ mod tests {
     use super::*;
 
     fn pool(subnet: &str, gateway: Option<&str>) -> Result<Pool, Invalid> {
-        Pool::new(
-            Pool::parse_subnet(subnet)?,
-            gateway.map(|text| text.parse().unwrap()),
-        )
+        Pool::new(Pool::parse_subnet(subnet)?, gateway.map(|text| text.parse().unwrap()))
     }
 
     #[test]
@@ -171,51 +142,15 @@ mod tests {
     #[test]
     fn refusals() {
         for (subnet, gateway, message) in [
-            (
-                "foo",
-                None,
-                "invalid subnet 'foo': not an address with a prefix length",
-            ),
-            (
-                "10.0.0.0",
-                None,
-                "invalid subnet '10.0.0.0': not an address with a prefix length",
-            ),
-            (
-                "10.0.0.0/33",
-                None,
-                "invalid subnet '10.0.0.0/33': not an address with a prefix length",
-            ),
-            (
-                "192.168.1.7/24",
-                None,
-                "invalid subnet 192.168.1.7/24: it should be 192.168.1.0/24",
-            ),
-            (
-                "fd00::1/64",
-                None,
-                "invalid subnet fd00::1/64: it should be fd00::/64",
-            ),
-            (
-                "10.0.0.1/32",
-                None,
-                "invalid subnet 10.0.0.1/32: it has no room for a gateway and an endpoint",
-            ),
-            (
-                "127.1.0.0/16",
-                None,
-                "invalid subnet 127.1.0.0/16: 127.0.0.0/8 is loopback",
-            ),
-            (
-                "0.0.0.0/0",
-                None,
-                "invalid subnet 0.0.0.0/0: 0.0.0.0/8 is \"this network\"",
-            ),
-            (
-                "239.1.0.0/16",
-                None,
-                "invalid subnet 239.1.0.0/16: 224.0.0.0/4 is multicast",
-            ),
+            ("foo", None, "invalid subnet 'foo': not an address with a prefix length"),
+            ("10.0.0.0", None, "invalid subnet '10.0.0.0': not an address with a prefix length"),
+            ("10.0.0.0/33", None, "invalid subnet '10.0.0.0/33': not an address with a prefix length"),
+            ("192.168.1.7/24", None, "invalid subnet 192.168.1.7/24: it should be 192.168.1.0/24"),
+            ("fd00::1/64", None, "invalid subnet fd00::1/64: it should be fd00::/64"),
+            ("10.0.0.1/32", None, "invalid subnet 10.0.0.1/32: it has no room for a gateway and an endpoint"),
+            ("127.1.0.0/16", None, "invalid subnet 127.1.0.0/16: 127.0.0.0/8 is loopback"),
+            ("0.0.0.0/0", None, "invalid subnet 0.0.0.0/0: 0.0.0.0/8 is \"this network\""),
+            ("239.1.0.0/16", None, "invalid subnet 239.1.0.0/16: 224.0.0.0/4 is multicast"),
             (
                 "fe80::/64",
                 None,
@@ -236,11 +171,7 @@ mod tests {
                 Some("10.0.0.255"),
                 "invalid gateway 10.0.0.255: it is the broadcast address of 10.0.0.0/24",
             ),
-            (
-                "fd00::/64",
-                Some("fd00::"),
-                "invalid gateway fd00::: it is the anycast address of fd00::/64",
-            ),
+            ("fd00::/64", Some("fd00::"), "invalid gateway fd00::: it is the anycast address of fd00::/64"),
         ] {
             assert_eq!(pool(subnet, gateway).unwrap_err().to_string(), message);
         }
@@ -252,29 +183,14 @@ mod tests {
         for (address, message) in [
             ("10.0.0.8", "address 10.0.0.8 is outside subnet 10.0.0.0/29"),
             ("fd00::1", "address fd00::1 is outside subnet 10.0.0.0/29"),
-            (
-                "10.0.0.1",
-                "address 10.0.0.1 is the gateway address of 10.0.0.0/29",
-            ),
-            (
-                "10.0.0.0",
-                "address 10.0.0.0 is the network address of 10.0.0.0/29",
-            ),
-            (
-                "10.0.0.7",
-                "address 10.0.0.7 is the broadcast address of 10.0.0.0/29",
-            ),
+            ("10.0.0.1", "address 10.0.0.1 is the gateway address of 10.0.0.0/29"),
+            ("10.0.0.0", "address 10.0.0.0 is the network address of 10.0.0.0/29"),
+            ("10.0.0.7", "address 10.0.0.7 is the broadcast address of 10.0.0.0/29"),
         ] {
-            assert_eq!(
-                pool.check(address.parse().unwrap()).unwrap_err().to_string(),
-                message
-            );
+            assert_eq!(pool.check(address.parse().unwrap()).unwrap_err().to_string(), message);
         }
         assert_eq!(pool.check("10.0.0.6".parse().unwrap()), Ok(()));
         let (first, last) = pool.usable();
-        assert_eq!(
-            (first.to_string(), last.to_string()),
-            ("10.0.0.1".into(), "10.0.0.6".into())
-        );
+        assert_eq!((first.to_string(), last.to_string()), ("10.0.0.1".into(), "10.0.0.6".into()));
     }
 }

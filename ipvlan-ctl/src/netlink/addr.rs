@@ -10,13 +10,7 @@ use super::{Netlink, NetlinkError};
 impl Netlink {
     /// The addresses of an interface.
     pub fn addresses(&self, index: u32) -> Result<Vec<IpAddr>, NetlinkError> {
-        let dump = self
-            .handle
-            .address()
-            .get()
-            .set_link_index_filter(index)
-            .execute()
-            .try_collect::<Vec<_>>();
+        let dump = self.handle.address().get().set_link_index_filter(index).execute().try_collect::<Vec<_>>();
         let messages = self.request(|| "list addresses".into(), dump)?;
         let attributes = messages.into_iter().flat_map(|message| message.attributes);
         Ok(attributes

@@ -88,10 +88,7 @@ impl Netlink {
     /// that knows the kind (and has loaded its module, if it can) gets to see.
     pub fn has_ipvlan(&self) -> Result<bool, NetlinkError> {
         let request = LinkMessageBuilder::<LinkIpVlan>::new("ipvlan-probe").build();
-        let result = self.request(
-            || "probe ipvlan".into(),
-            self.handle.link().add(request).execute(),
-        );
+        let result = self.request(|| "probe ipvlan".into(), self.handle.link().add(request).execute());
         match result {
             Err(error) if error.is(Errno::EOPNOTSUPP) => Ok(false),
             Err(error) if error.is(Errno::EINVAL) => Ok(true),
@@ -112,34 +109,22 @@ impl Netlink {
             .flag(IpVlanFlags::empty())
             .setns_by_fd(slave.netns.as_raw_fd())
             .build();
-        self.request(
-            || "create an ipvlan slave".into(),
-            self.handle.link().add(message).execute(),
-        )
+        self.request(|| "create an ipvlan slave".into(), self.handle.link().add(message).execute())
     }
 
     /// Renames an interface that is down.
     pub fn rename(&self, index: u32, name: &str) -> Result<(), NetlinkError> {
-        self.set(
-            || format!("rename the slave to {name}"),
-            LinkUnspec::new_with_index(index).name(name),
-        )
+        self.set(|| format!("rename the slave to {name}"), LinkUnspec::new_with_index(index).name(name))
     }
 
     /// Sets the MTU.
     pub fn set_mtu(&self, index: u32, mtu: u32) -> Result<(), NetlinkError> {
-        self.set(
-            || format!("set mtu {mtu}"),
-            LinkUnspec::new_with_index(index).mtu(mtu),
-        )
+        self.set(|| format!("set mtu {mtu}"), LinkUnspec::new_with_index(index).mtu(mtu))
     }
 
     /// Brings an interface up.
     pub fn set_up(&self, index: u32) -> Result<(), NetlinkError> {
-        self.set(
-            || "bring an interface up".into(),
-            LinkUnspec::new_with_index(index).up(),
-        )
+        self.set(|| "bring an interface up".into(), LinkUnspec::new_with_index(index).up())
     }
 
     fn set(
@@ -152,10 +137,7 @@ impl Netlink {
 
     /// Deletes an interface; it may be gone already.
     pub fn delete_link(&self, index: u32) -> Result<(), NetlinkError> {
-        match self.request(
-            || "delete the slave".into(),
-            self.handle.link().del(index).execute(),
-        ) {
+        match self.request(|| "delete the slave".into(), self.handle.link().del(index).execute()) {
             Err(error) if !error.is(Errno::ENODEV) => Err(error),
             _ => Ok(()),
         }

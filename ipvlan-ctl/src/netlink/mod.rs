@@ -24,10 +24,7 @@ pub struct NetlinkError {
 
 impl NetlinkError {
     fn new(action: impl Into<String>, source: io::Error) -> Self {
-        Self {
-            action: action.into(),
-            source,
-        }
+        Self { action: action.into(), source }
     }
 
     /// Whether the kernel refused with this errno.
@@ -48,9 +45,7 @@ impl Netlink {
     /// A socket in the calling thread's namespace.
     pub fn open() -> Result<Self, NetlinkError> {
         let open = || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_io()
-                .build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
             let guard = runtime.enter();
             let (connection, handle, _) = rtnetlink::new_connection()?;
             runtime.spawn(connection);
@@ -63,10 +58,7 @@ impl Netlink {
     /// A socket in `netns`.
     pub fn open_in(netns: &Netns) -> Result<Self, NetlinkError> {
         netns.run(Self::open).map_err(|error| {
-            NetlinkError::new(
-                format!("enter {}", netns.path().display()),
-                io::Error::other(error),
-            )
+            NetlinkError::new(format!("enter {}", netns.path().display()), io::Error::other(error))
         })?
     }
 
@@ -75,9 +67,7 @@ impl Netlink {
         action: impl FnOnce() -> String,
         request: impl Future<Output = Result<T, rtnetlink::Error>>,
     ) -> Result<T, NetlinkError> {
-        self.runtime
-            .block_on(request)
-            .map_err(|error| NetlinkError::new(action(), io_error(error)))
+        self.runtime.block_on(request).map_err(|error| NetlinkError::new(action(), io_error(error)))
     }
 }
 

@@ -76,39 +76,28 @@ impl Netns {
 
     /// The namespace of a process.
     pub fn of_process(pid: u32) -> Result<Self, NetnsError> {
-        Self::open(
-            &format!("pid:{pid}"),
-            &PathBuf::from(format!("/proc/{pid}/ns/net")),
-        )
-        .map_err(|error| match error {
-            NetnsError::Missing(_) => NetnsError::NoProcess(pid),
-            other => other,
+        Self::open(&format!("pid:{pid}"), &PathBuf::from(format!("/proc/{pid}/ns/net"))).map_err(|error| {
+            match error {
+                NetnsError::Missing(_) => NetnsError::NoProcess(pid),
+                other => other,
+            }
         })
     }
 
     /// A new namespace with its loopback interface up, kept by this process alone.
     pub fn fresh() -> Result<Self, NetnsError> {
         let label = format!("run:{}", std::process::id());
-        let io = |source: io::Error| NetnsError::Io {
-            label: label.clone(),
-            source,
-        };
+        let io = |source: io::Error| NetnsError::Io { label: label.clone(), source };
         let file = on_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
             File::open("/proc/thread-self/ns/net")
         })
         .map_err(io)?;
-        let path = format!(
-            "/proc/{}/fd/{}",
-            std::process::id(),
-            std::os::fd::AsRawFd::as_raw_fd(&file)
-        );
+        let path = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&file));
         let netns = Self::from_file(file, &label, Path::new(&path))?;
         let up = netns.run(|| {
             let netlink = super::Netlink::open()?;
-            netlink
-                .link_by_name("lo")?
-                .map_or(Ok(()), |lo| netlink.set_up(lo.index))
+            netlink.link_by_name("lo")?.map_or(Ok(()), |lo| netlink.set_up(lo.index))
         })?;
         up.map_err(|error| io(error.source))?;
         Ok(netns)
@@ -129,9 +118,8 @@ impl Netns {
     #[must_use]
     pub fn names() -> Vec<String> {
         let entries = fs::read_dir(NAMED).into_iter().flatten().flatten();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
         names.sort();
         names
     }
@@ -139,24 +127,15 @@ impl Netns {
     fn open(label: &str, path: &Path) -> Result<Self, NetnsError> {
         let file = File::open(path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => NetnsError::Missing(label.to_owned()),
-            _ => NetnsError::Io {
-                label: label.to_owned(),
-                source,
-            },
+            _ => NetnsError::Io { label: label.to_owned(), source },
         })?;
         Self::from_file(file, label, path)
     }
 
     fn from_file(file: File, label: &str, path: &Path) -> Result<Self, NetnsError> {
-        let identity = NetnsRef {
-            label: label.to_owned(),
-            path: path.to_owned(),
-            cookie: 0,
-        };
+        let identity = NetnsRef { label: label.to_owned(), path: path.to_owned(), cookie: 0 };
         let mut netns = Self { file, identity };
-        netns.identity.cookie = netns
-            .run(read_cookie)?
-            .map_err(|errno| netns.error(errno.into()))?;
+        netns.identity.cookie = netns.run(read_cookie)?.map_err(|errno| netns.error(errno.into()))?;
         Ok(netns)
     }
 
@@ -173,10 +152,7 @@ impl Netns {
     /// A second descriptor of the same namespace, known by the first one's path.
     pub fn try_clone(&self) -> Result<Self, NetnsError> {
         let file = self.file.try_clone().map_err(|source| self.error(source))?;
-        Ok(Self {
-            file,
-            identity: self.identity.clone(),
-        })
+        Ok(Self { file, identity: self.identity.clone() })
     }
 
     /// How to find it again.
@@ -218,32 +194,20 @@ impl AsFd for Netns {
 
 fn on_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     thread::scope(|scope| {
-        let thread = thread::Builder::new()
-            .name("netns".into())
-            .spawn_scoped(scope, work)?;
-        thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let thread = thread::Builder::new().name("netns".into()).spawn_scoped(scope, work)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
 fn read_cookie() -> nix::Result<u64> {
-    let socket = socket(
-        AddressFamily::Unix,
-        SockType::Datagram,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
+    let socket = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     getsockopt(&socket, NetnsCookie)
 }
 
 /// Every path that may lead to a namespace that somebody holds: one per inode.
 fn held() -> Vec<PathBuf> {
-    let processes = fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path().join("ns/net"));
+    let processes =
+        fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path().join("ns/net"));
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mounts: Vec<PathBuf> = mounts
         .lines()
@@ -271,9 +235,6 @@ mod tests {
             Netns::named("no-such-netns").unwrap_err().to_string(),
             "network namespace 'no-such-netns' doesn't exist"
         );
-        assert_eq!(
-            Netns::of_process(u32::MAX).unwrap_err().to_string(),
-            "process 4294967295 doesn't exist"
-        );
+        assert_eq!(Netns::of_process(u32::MAX).unwrap_err().to_string(), "process 4294967295 doesn't exist");
     }
 }

@@ -10,14 +10,12 @@ impl Netlink {
     /// A default route through `gateway`, which is on the interface's own link.
     pub fn add_default_route(&self, index: u32, gateway: IpAddr) -> Result<(), NetlinkError> {
         let message = match gateway {
-            IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new()
-                .gateway(gateway)
-                .output_interface(index)
-                .build(),
-            IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new()
-                .gateway(gateway)
-                .output_interface(index)
-                .build(),
+            IpAddr::V4(gateway) => {
+                RouteMessageBuilder::<Ipv4Addr>::new().gateway(gateway).output_interface(index).build()
+            }
+            IpAddr::V6(gateway) => {
+                RouteMessageBuilder::<Ipv6Addr>::new().gateway(gateway).output_interface(index).build()
+            }
         };
         self.request(
             || format!("add a default route via {gateway}"),

@@ -66,10 +66,7 @@ struct Inside {
 
 impl Inside {
     fn open(netns: Netns) -> Result<Self, Error> {
-        Ok(Self {
-            netlink: Netlink::open_in(&netns)?,
-            netns,
-        })
+        Ok(Self { netlink: Netlink::open_in(&netns)?, netns })
     }
 
     /// The endpoint's slave, whatever it is called by now. The namespace isn't ours, so an index alone proves nothing.
@@ -90,24 +87,16 @@ impl Attachment<'_> {
     }
 
     fn inside(&self) -> Result<&Inside, Error> {
-        self.inside
-            .as_ref()
-            .ok_or_else(|| Error::NetnsGone(self.endpoint.netns.label.clone()))
+        self.inside.as_ref().ok_or_else(|| Error::NetnsGone(self.endpoint.netns.label.clone()))
     }
 
     /// The slave's index, once it exists.
     fn index(&self) -> Result<u32, Error> {
-        self.endpoint
-            .ifindex
-            .ok_or_else(|| Error::NetnsGone(self.endpoint.netns.label.clone()))
+        self.endpoint.ifindex.ok_or_else(|| Error::NetnsGone(self.endpoint.netns.label.clone()))
     }
 
     fn identity(&self) -> EndpointIdentity {
-        let Addresses {
-            ipv4,
-            ipv6,
-            link_local,
-        } = self.endpoint.addresses;
+        let Addresses { ipv4, ipv6, link_local } = self.endpoint.addresses;
         let prefix = self.network.spec.pool_for(true).map(|pool| pool.subnet.prefix_len());
         EndpointIdentity {
             slot: self.endpoint.slot,
@@ -133,21 +122,12 @@ impl Attachment<'_> {
         };
         self.session.netlink.add_slave(&slave).map_err(|error| {
             let parent = self.parent.name.to_string();
-            if error.is(Errno::EBUSY) {
-                Error::ParentBusy { parent }
-            } else {
-                error.into()
-            }
+            if error.is(Errno::EBUSY) { Error::ParentBusy { parent } } else { error.into() }
         })?;
         let link = inside.netlink.link_by_name(&name)?;
-        let index = link
-            .ok_or_else(|| Error::NetnsGone(self.endpoint.netns.label.clone()))?
-            .index;
+        let index = link.ok_or_else(|| Error::NetnsGone(self.endpoint.netns.label.clone()))?.index;
         self.endpoint.ifindex = Some(index);
-        Ok(self
-            .session
-            .store
-            .set_endpoint_ifindex(self.endpoint.slot, index)?)
+        Ok(self.session.store.set_endpoint_ifindex(self.endpoint.slot, index)?)
     }
 
     fn attach_programs(&mut self) -> Result<(), Error> {
@@ -157,9 +137,7 @@ impl Attachment<'_> {
         let Some(inside) = &self.inside else {
             return Err(Error::NetnsGone(self.endpoint.netns.label.clone()));
         };
-        Ok(inside
-            .netns
-            .run(|| dataplane.attach_endpoint(&identity, &name))??)
+        Ok(inside.netns.run(|| dataplane.attach_endpoint(&identity, &name))??)
     }
 
     fn configure(&self) -> Result<(), Error> {
@@ -177,11 +155,7 @@ impl Attachment<'_> {
         if let Some(mtu) = self.network.spec.mtu {
             netlink.set_mtu(index, mtu)?;
         }
-        let Addresses {
-            ipv4,
-            ipv6,
-            link_local,
-        } = self.endpoint.addresses;
+        let Addresses { ipv4, ipv6, link_local } = self.endpoint.addresses;
         for address in ipv4.map(IpAddr::V4).into_iter().chain(ipv6.map(IpAddr::V6)) {
             if let Some(pool) = self.network.spec.pool_for(address.is_ipv4()) {
                 netlink.add_address(index, address, pool.subnet.prefix_len())?;
@@ -198,10 +172,7 @@ impl Attachment<'_> {
             return Ok(());
         }
         for pool in self.network.spec.pools.clone() {
-            let result = self
-                .inside()?
-                .netlink
-                .add_default_route(self.index()?, pool.gateway);
+            let result = self.inside()?.netlink.add_default_route(self.index()?, pool.gateway);
             match result {
                 // A second endpoint in one namespace: the first one's route stays.
                 Err(error) if error.is(Errno::EEXIST) => {
@@ -363,10 +334,7 @@ impl Session {
         let inside = Inside::open(netns)?;
         if inside.netlink.link_by_name(ifname.as_str())?.is_some() {
             let netns = inside.netns.identity().label.clone();
-            return Err(Error::IfNameTaken {
-                ifname: ifname.to_string(),
-                netns,
-            });
+            return Err(Error::IfNameTaken { ifname: ifname.to_string(), netns });
         }
         let endpoint = Endpoint {
             slot,
@@ -380,13 +348,7 @@ impl Session {
             netns: inside.netns.identity().clone(),
             state: State::Creating,
         };
-        Ok(Attachment {
-            session: self,
-            network,
-            parent,
-            endpoint,
-            inside: Some(inside),
-        })
+        Ok(Attachment { session: self, network, parent, endpoint, inside: Some(inside) })
     }
 
     fn check_parent_is_there(&self, network: &Network, parent: &Parent) -> Result<(), Error> {
@@ -394,10 +356,7 @@ impl Session {
         if link.is_some_and(|link| link.mac == Some(parent.mac)) {
             return Ok(());
         }
-        Err(Error::ParentGone {
-            parent: parent.name.to_string(),
-            network: network.spec.name.to_string(),
-        })
+        Err(Error::ParentGone { parent: parent.name.to_string(), network: network.spec.name.to_string() })
     }
 
     fn endpoint_name(&self, request: &AttachRequest, network: &Network, slot: u16) -> Result<Name, Error> {
@@ -405,10 +364,7 @@ impl Session {
         let holder = |name: &str| endpoints.iter().find(|endpoint| endpoint.name.as_str() == name);
         let Some(name) = &request.name else {
             let names = (u32::from(slot)..).map(|number| format!("{}-{number}", network.spec.name));
-            let free = names
-                .into_iter()
-                .find(|name| holder(name).is_none())
-                .unwrap_or_default();
+            let free = names.into_iter().find(|name| holder(name).is_none()).unwrap_or_default();
             return Ok(Name::parse("endpoint", &free)?);
         };
         let parsed = Name::parse("endpoint", name)?;
@@ -452,42 +408,18 @@ impl Session {
             };
             pool.check(address)?;
             if let Some(endpoint) = holders.get(&address) {
-                return Err(Error::AddressTaken {
-                    address,
-                    endpoint: endpoint.to_string(),
-                });
+                return Err(Error::AddressTaken { address, endpoint: endpoint.to_string() });
             }
             if hosts.contains(&address) {
-                return Err(Error::AddressOfHost {
-                    address,
-                    parent: parent.name.to_string(),
-                });
+                return Err(Error::AddressOfHost { address, parent: parent.name.to_string() });
             }
             Ok(Some(address))
         };
-        let ipv4 = choose(
-            network.spec.pool_for(true),
-            wanted("--ip", request.ip.as_deref(), true)?,
-        )?;
-        let ipv6 = choose(
-            network.spec.pool_for(false),
-            wanted("--ip6", request.ip6.as_deref(), false)?,
-        )?;
+        let ipv4 = choose(network.spec.pool_for(true), wanted("--ip", request.ip.as_deref(), true)?)?;
+        let ipv6 = choose(network.spec.pool_for(false), wanted("--ip6", request.ip6.as_deref(), false)?)?;
         Ok(Addresses {
-            ipv4: ipv4.and_then(|address| {
-                if let IpAddr::V4(v4) = address {
-                    Some(v4)
-                } else {
-                    None
-                }
-            }),
-            ipv6: ipv6.and_then(|address| {
-                if let IpAddr::V6(v6) = address {
-                    Some(v6)
-                } else {
-                    None
-                }
-            }),
+            ipv4: ipv4.and_then(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None }),
+            ipv6: ipv6.and_then(|address| if let IpAddr::V6(v6) = address { Some(v6) } else { None }),
             link_local: None,
         })
     }
@@ -503,19 +435,11 @@ impl Session {
 
     pub(super) fn tear_down_endpoint(&mut self, endpoint: Endpoint) -> Result<Vec<Error>, Error> {
         let networks = self.store.networks()?;
-        let network = networks
-            .into_iter()
-            .find(|network| network.id == endpoint.network);
+        let network = networks.into_iter().find(|network| network.id == endpoint.network);
         let network = network.ok_or_else(|| Error::NoNetwork(endpoint.network.to_string()))?;
         let parent = self.parent(&network)?;
         let inside = Netns::find(&endpoint.netns).map(Inside::open).transpose()?;
-        let mut attachment = Attachment {
-            session: self,
-            network,
-            parent,
-            endpoint,
-            inside,
-        };
+        let mut attachment = Attachment { session: self, network, parent, endpoint, inside };
         Ok(EndpointStep::plan().undo(&mut attachment))
     }
 }
@@ -523,18 +447,11 @@ impl Session {
 /// Reads the address that an option gives, which must be of the option's family.
 fn wanted(what: &'static str, text: Option<&str>, ipv4: bool) -> Result<Option<IpAddr>, Invalid> {
     let Some(text) = text else { return Ok(None) };
-    let address: IpAddr = text.parse().map_err(|_| Invalid::Address {
-        what,
-        text: text.to_owned(),
-    })?;
+    let address: IpAddr = text.parse().map_err(|_| Invalid::Address { what, text: text.to_owned() })?;
     if address.is_ipv4() == ipv4 {
         return Ok(Some(address));
     }
-    Err(Invalid::Family {
-        what,
-        text: text.to_owned(),
-        family: if ipv4 { "IPv4" } else { "IPv6" },
-    })
+    Err(Invalid::Family { what, text: text.to_owned(), family: if ipv4 { "IPv4" } else { "IPv6" } })
 }
 
 #[cfg(test)]
@@ -562,24 +479,11 @@ mod tests {
     #[test]
     fn addresses_are_of_their_options_family() {
         assert_eq!(wanted("--ip", None, true), Ok(None));
-        assert_eq!(
-            wanted("--ip", Some("10.0.0.9"), true),
-            Ok("10.0.0.9".parse().ok())
-        );
+        assert_eq!(wanted("--ip", Some("10.0.0.9"), true), Ok("10.0.0.9".parse().ok()));
         for (what, text, ipv4, message) in [
             ("--ip", "x", true, "invalid --ip 'x': not an IP address"),
-            (
-                "--ip",
-                "fd00::2",
-                true,
-                "invalid --ip 'fd00::2': not an IPv4 address",
-            ),
-            (
-                "--ip6",
-                "10.0.0.2",
-                false,
-                "invalid --ip6 '10.0.0.2': not an IPv6 address",
-            ),
+            ("--ip", "fd00::2", true, "invalid --ip 'fd00::2': not an IPv4 address"),
+            ("--ip6", "10.0.0.2", false, "invalid --ip6 '10.0.0.2': not an IPv6 address"),
         ] {
             assert_eq!(wanted(what, Some(text), ipv4).unwrap_err().to_string(), message);
         }

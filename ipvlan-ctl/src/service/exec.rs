@@ -51,16 +51,11 @@ pub fn run(root: &Root, request: &AttachRequest, command: &[String]) -> Result<R
         left => warnings.extend(left?.iter().map(ToString::to_string)),
     }
     warnings.extend(session.take_warnings());
-    result
-        .map(|code| Ran { code, warnings })
-        .map_err(|source| fail(command, source))
+    result.map(|code| Ran { code, warnings }).map_err(|source| fail(command, source))
 }
 
 fn fail(command: &[String], source: io::Error) -> Error {
-    Error::Command {
-        command: command.first().cloned().unwrap_or_default(),
-        source,
-    }
+    Error::Command { command: command.first().cloned().unwrap_or_default(), source }
 }
 
 fn in_foreground(netns: BorrowedFd<'_>, command: &[String]) -> io::Result<u8> {
@@ -94,9 +89,7 @@ fn in_foreground(netns: BorrowedFd<'_>, command: &[String]) -> io::Result<u8> {
 fn wait(child: &mut Child, signals: &SignalFd) -> io::Result<u8> {
     loop {
         if let Some(status) = child.try_wait()? {
-            let code = status
-                .code()
-                .or_else(|| status.signal().map(|signal| 128 + signal));
+            let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
             return Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX));
         }
         let Some(info) = signals.read_signal()? else {
@@ -104,11 +97,7 @@ fn wait(child: &mut Child, signals: &SignalFd) -> io::Result<u8> {
         };
         // A terminal signals the whole foreground group, the child included; a second copy would be one too many.
         let from_terminal = info.ssi_code == libc::SI_KERNEL;
-        let signal = info
-            .ssi_signo
-            .try_into()
-            .ok()
-            .and_then(|number: i32| Signal::try_from(number).ok());
+        let signal = info.ssi_signo.try_into().ok().and_then(|number: i32| Signal::try_from(number).ok());
         if let Some(signal) = signal.filter(|signal| FORWARDED.contains(signal) && !from_terminal)
             && let Ok(pid) = i32::try_from(child.id())
         {

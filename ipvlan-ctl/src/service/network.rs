@@ -34,13 +34,7 @@ impl NetworkStep {
     /// All of them, in order.
     #[must_use]
     pub fn plan() -> Plan<Self> {
-        Plan::new(vec![
-            Self::Record,
-            Self::Maps,
-            Self::Slot,
-            Self::Programs,
-            Self::Commit,
-        ])
+        Plan::new(vec![Self::Record, Self::Maps, Self::Slot, Self::Programs, Self::Commit])
     }
 }
 
@@ -59,12 +53,7 @@ impl Foundation<'_> {
 
     /// Takes the programs off the parent, which may have another name now.
     fn detach_programs(&mut self) -> Result<(), Error> {
-        let Parent {
-            slot,
-            ifindex,
-            made_qdisc,
-            ..
-        } = self.parent;
+        let Parent { slot, ifindex, made_qdisc, .. } = self.parent;
         let recorded = self.parent.name.to_string();
         let (ifname, made_qdisc) = match self.session.netlink.link_by_index(ifindex)? {
             Some(link) => (link.name, made_qdisc),
@@ -73,10 +62,7 @@ impl Foundation<'_> {
             // The classifiers went with it; what has its name now isn't ours.
             None => return Ok(()),
         };
-        Ok(self
-            .session
-            .dataplane()?
-            .detach_parent(slot, &ifname, made_qdisc)?)
+        Ok(self.session.dataplane()?.detach_parent(slot, &ifname, made_qdisc)?)
     }
 }
 
@@ -95,10 +81,7 @@ impl Step<Foundation<'_>> for NetworkStep {
         let Parent { slot, seal, mac, .. } = context.parent;
         match self {
             Self::Record => {
-                let network = context
-                    .session
-                    .store
-                    .insert_network(&context.spec, &context.parent)?;
+                let network = context.session.store.insert_network(&context.spec, &context.parent)?;
                 context.id = Some(network.id);
             }
             Self::Maps => {
@@ -172,30 +155,16 @@ impl Session {
         let link = self.parent_link(&spec.parent)?;
         let mac = check_parent(&link)?;
         if let Some(mtu) = spec.mtu.filter(|mtu| *mtu > link.mtu) {
-            return Err(Error::MtuTooLarge {
-                mtu,
-                parent: link.name,
-                parent_mtu: link.mtu,
-            });
+            return Err(Error::MtuTooLarge { mtu, parent: link.name, parent_mtu: link.mtu });
         }
-        let parent = match self
-            .store
-            .parents()?
-            .into_iter()
-            .find(|parent| parent.ifindex == link.index)
-        {
+        let parent = match self.store.parents()?.into_iter().find(|parent| parent.ifindex == link.index) {
             Some(parent) => {
                 self.check_neighbours(&spec, &parent)?;
                 parent
             }
             None => self.new_parent(&link, mac, spec.mode)?,
         };
-        Ok(Foundation {
-            session: self,
-            spec,
-            parent,
-            id: None,
-        })
+        Ok(Foundation { session: self, spec, parent, id: None })
     }
 
     fn parent_link(&self, name: &IfName) -> Result<Link, Error> {
@@ -215,12 +184,7 @@ impl Session {
 
     /// Whether the networks that share the parent bear another one.
     fn check_neighbours(&self, spec: &NetworkSpec, parent: &Parent) -> Result<(), Error> {
-        for network in self
-            .store
-            .networks()?
-            .iter()
-            .filter(|network| network.parent == parent.slot)
-        {
+        for network in self.store.networks()?.iter().filter(|network| network.parent == parent.slot) {
             let name = network.spec.name.to_string();
             if parent.mode != spec.mode {
                 return Err(Error::OtherMode {
@@ -230,11 +194,7 @@ impl Session {
                 });
             }
             if let Some((subnet, other)) = spec.overlap(&network.spec) {
-                return Err(Error::Overlap {
-                    subnet,
-                    other,
-                    network: name,
-                });
+                return Err(Error::Overlap { subnet, other, network: name });
             }
         }
         Ok(())
@@ -242,11 +202,8 @@ impl Session {
 
     fn new_parent(&self, link: &Link, mac: [u8; 6], mode: Mode) -> Result<Parent, Error> {
         // A parent of that name with another index went away; its networks hold its name.
-        let stale = self
-            .store
-            .networks()?
-            .into_iter()
-            .find(|network| network.spec.parent.as_str() == link.name);
+        let stale =
+            self.store.networks()?.into_iter().find(|network| network.spec.parent.as_str() == link.name);
         if let Some(stale) = stale {
             return Err(Error::ParentGone {
                 parent: link.name.clone(),
@@ -280,35 +237,24 @@ impl Session {
             .map(|endpoint| endpoint.name.to_string())
             .collect();
         if !endpoints.is_empty() {
-            return Err(Error::NetworkInUse {
-                network: name.to_owned(),
-                endpoints,
-            });
+            return Err(Error::NetworkInUse { network: name.to_owned(), endpoints });
         }
         self.tear_down_network(network)
     }
 
     pub(super) fn tear_down_network(&mut self, network: Network) -> Result<Vec<Error>, Error> {
         let parent = self.parent(&network)?;
-        let mut foundation = Foundation {
-            session: self,
-            spec: network.spec,
-            parent,
-            id: Some(network.id),
-        };
+        let mut foundation = Foundation { session: self, spec: network.spec, parent, id: Some(network.id) };
         Ok(NetworkStep::plan().undo(&mut foundation))
     }
 
     pub(super) fn parent(&self, network: &Network) -> Result<Parent, Error> {
         let parents = self.store.parents()?;
         // The store's foreign key holds it; a row missing is a store changed by hand.
-        parents
-            .into_iter()
-            .find(|parent| parent.slot == network.parent)
-            .ok_or_else(|| Error::NoParent {
-                parent: network.spec.parent.to_string(),
-                candidates: Vec::new(),
-            })
+        parents.into_iter().find(|parent| parent.slot == network.parent).ok_or_else(|| Error::NoParent {
+            parent: network.spec.parent.to_string(),
+            candidates: Vec::new(),
+        })
     }
 }
 
@@ -319,12 +265,7 @@ pub(super) fn new_seal() -> u32 {
 
 /// Whether an interface can carry slaves; if so, its MAC address.
 fn check_parent(link: &Link) -> Result<[u8; 6], Error> {
-    let refuse = |why: String| {
-        Err(Error::NotAParent {
-            parent: link.name.clone(),
-            why,
-        })
-    };
+    let refuse = |why: String| Err(Error::NotAParent { parent: link.name.clone(), why });
     if link.loopback {
         return Err(crate::model::Invalid::Loopback.into());
     }
@@ -335,8 +276,7 @@ fn check_parent(link: &Link) -> Result<[u8; 6], Error> {
     if let Some(master) = link.port_of.as_ref().filter(|kind| *kind != "vrf") {
         return refuse(format!("it is a port of a {master}"));
     }
-    link.mac
-        .map_or_else(|| refuse("it has no Ethernet address".into()), Ok)
+    link.mac.map_or_else(|| refuse("it has no Ethernet address".into()), Ok)
 }
 
 #[cfg(test)]
@@ -359,39 +299,18 @@ mod tests {
     #[test]
     fn parents() {
         assert!(check_parent(&link()).is_ok());
-        assert!(
-            check_parent(&Link {
-                port_of: Some("vrf".into()),
-                ..link()
-            })
-            .is_ok()
-        );
+        assert!(check_parent(&Link { port_of: Some("vrf".into()), ..link() }).is_ok());
         for (link, message) in [
+            (Link { loopback: true, ..link() }, "loopback interface is not a valid ipvlan parent link"),
             (
-                Link {
-                    loopback: true,
-                    ..link()
-                },
-                "loopback interface is not a valid ipvlan parent link",
-            ),
-            (
-                Link {
-                    kind: "ipvlan".into(),
-                    ..link()
-                },
+                Link { kind: "ipvlan".into(), ..link() },
                 "eth0 can't be a parent: it is an ipvlan slave itself",
             ),
             (
-                Link {
-                    port_of: Some("bridge".into()),
-                    ..link()
-                },
+                Link { port_of: Some("bridge".into()), ..link() },
                 "eth0 can't be a parent: it is a port of a bridge",
             ),
-            (
-                Link { mac: None, ..link() },
-                "eth0 can't be a parent: it has no Ethernet address",
-            ),
+            (Link { mac: None, ..link() }, "eth0 can't be a parent: it has no Ethernet address"),
         ] {
             assert_eq!(check_parent(&link).unwrap_err().to_string(), message);
         }
@@ -401,8 +320,6 @@ mod tests {
     fn the_record_is_first_to_come_and_last_to_go() {
         let names = NetworkStep::plan().names::<Foundation<'_>>();
         assert_eq!(names, ["record", "maps", "slot", "programs", "commit"]);
-        assert!(<NetworkStep as Step<Foundation<'_>>>::forgets(
-            &NetworkStep::Record
-        ));
+        assert!(<NetworkStep as Step<Foundation<'_>>>::forgets(&NetworkStep::Record));
     }
 }

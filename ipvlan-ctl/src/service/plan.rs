@@ -69,11 +69,7 @@ impl<S> Plan<S> {
         for (index, step) in self.steps.iter().enumerate() {
             if let Err(cause) = step.apply(context) {
                 let left = undo(&self.steps[..=index], context);
-                return Err(Failure {
-                    step: step.name(),
-                    cause: Box::new(cause),
-                    left,
-                });
+                return Err(Failure { step: step.name(), cause: Box::new(cause), left });
             }
         }
         Ok(())
@@ -110,11 +106,7 @@ mod tests {
     }
 
     fn mock(name: &'static str) -> Mock {
-        Mock {
-            name,
-            apply_fails: false,
-            undo_fails: false,
-        }
+        Mock { name, apply_fails: false, undo_fails: false }
     }
 
     impl Step<Vec<String>> for Mock {
@@ -124,20 +116,12 @@ mod tests {
 
         fn apply(&self, log: &mut Vec<String>) -> Result<(), Error> {
             log.push(format!("+{}", self.name));
-            if self.apply_fails {
-                Err(Error::NoNetwork(self.name.into()))
-            } else {
-                Ok(())
-            }
+            if self.apply_fails { Err(Error::NoNetwork(self.name.into())) } else { Ok(()) }
         }
 
         fn undo(&self, log: &mut Vec<String>) -> Result<(), Error> {
             log.push(format!("-{}", self.name));
-            if self.undo_fails {
-                Err(Error::NoEndpoint(self.name.into()))
-            } else {
-                Ok(())
-            }
+            if self.undo_fails { Err(Error::NoEndpoint(self.name.into())) } else { Ok(()) }
         }
 
         fn forgets(&self) -> bool {
@@ -147,15 +131,8 @@ mod tests {
 
     #[test]
     fn a_failure_takes_back_what_was_done_and_itself() {
-        let plan = Plan::new(vec![
-            mock("record"),
-            mock("a"),
-            Mock {
-                apply_fails: true,
-                ..mock("b")
-            },
-            mock("c"),
-        ]);
+        let plan =
+            Plan::new(vec![mock("record"), mock("a"), Mock { apply_fails: true, ..mock("b") }, mock("c")]);
         let mut log = Vec::new();
         let failure = plan.apply(&mut log).unwrap_err();
         assert_eq!(log, ["+record", "+a", "+b", "-b", "-a", "-record"]);
@@ -164,14 +141,7 @@ mod tests {
 
     #[test]
     fn undo_goes_past_errors_and_keeps_the_record() {
-        let plan = Plan::new(vec![
-            mock("record"),
-            mock("a"),
-            Mock {
-                undo_fails: true,
-                ..mock("b")
-            },
-        ]);
+        let plan = Plan::new(vec![mock("record"), mock("a"), Mock { undo_fails: true, ..mock("b") }]);
         let mut log = Vec::new();
         assert_eq!(plan.undo(&mut log).len(), 1);
         assert_eq!(log, ["-b", "-a"]);

@@ -29,13 +29,8 @@ impl Facts {
             .unwrap_or_default();
         let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
         let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-        let capabilities = effective
-            .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-            .unwrap_or(0);
-        Self {
-            release,
-            capabilities,
-        }
+        let capabilities = effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+        Self { release, capabilities }
     }
 
     /// Whether the controller can work here.
@@ -51,21 +46,13 @@ impl Facts {
         if version(&self.release).is_some_and(|version| version >= MINIMUM_KERNEL) {
             Ok(())
         } else {
-            Err(Error::KernelTooOld {
-                found: self.release.clone(),
-            })
+            Err(Error::KernelTooOld { found: self.release.clone() })
         }
     }
 
     /// Whether endpoints can be made, given what a probe for ipvlan found.
     pub fn check_ipvlan(&self, present: bool) -> Result<(), Error> {
-        if present {
-            Ok(())
-        } else {
-            Err(Error::NoIpvlan {
-                release: self.release.clone(),
-            })
-        }
+        if present { Ok(()) } else { Err(Error::NoIpvlan { release: self.release.clone() }) }
     }
 }
 
@@ -86,9 +73,7 @@ pub(super) fn check_pin_dir(pin_dir: &Path) -> Result<(), Error> {
     if lasting || is_bpffs(pin_dir) {
         Ok(())
     } else {
-        Err(Error::PinsWouldVanish {
-            path: pin_dir.to_owned(),
-        })
+        Err(Error::PinsWouldVanish { path: pin_dir.to_owned() })
     }
 }
 
@@ -105,38 +90,24 @@ mod tests {
     const ROOT: u64 = 0x1ff_ffff_ffff;
 
     fn facts(release: &str, capabilities: u64) -> Facts {
-        Facts {
-            release: release.into(),
-            capabilities,
-        }
+        Facts { release: release.into(), capabilities }
     }
 
     #[test]
     fn kernels() {
-        for good in [
-            "5.15.0",
-            "6.1.0-31-amd64",
-            "6.12.57+deb13-cloud-amd64",
-            "10.0-rc1",
-        ] {
+        for good in ["5.15.0", "6.1.0-31-amd64", "6.12.57+deb13-cloud-amd64", "10.0-rc1"] {
             assert!(facts(good, ROOT).check().is_ok(), "{good}");
         }
         for bad in ["5.14.21", "4.19.0", "", "foo"] {
             let error = facts(bad, ROOT).check().unwrap_err();
-            assert_eq!(
-                error.to_string(),
-                format!("kernel too old: found {bad}, need 5.15 or newer")
-            );
+            assert_eq!(error.to_string(), format!("kernel too old: found {bad}, need 5.15 or newer"));
         }
     }
 
     #[test]
     fn capabilities() {
         let error = facts("6.12.0", 0).check().unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "not permitted: CAP_NET_ADMIN and CAP_SYS_ADMIN missing"
-        );
+        assert_eq!(error.to_string(), "not permitted: CAP_NET_ADMIN and CAP_SYS_ADMIN missing");
         assert_eq!(error.hint().unwrap(), "run as root, for instance with sudo");
         let error = facts("6.12.0", 1 << 12).check().unwrap_err();
         assert_eq!(error.to_string(), "not permitted: CAP_SYS_ADMIN missing");

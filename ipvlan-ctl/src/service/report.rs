@@ -98,13 +98,7 @@ pub struct StatsReport {
 
 impl StatsReport {
     fn new(name: String, kind: &'static str, network: Option<String>, counters: &Counters) -> Self {
-        let Counters {
-            tx_packets,
-            tx_bytes,
-            rx_packets,
-            rx_bytes,
-            drops,
-        } = counters;
+        let Counters { tx_packets, tx_bytes, rx_packets, rx_bytes, drops } = counters;
         Self {
             name,
             kind,
@@ -114,10 +108,7 @@ impl StatsReport {
             rx_packets: *rx_packets,
             rx_bytes: *rx_bytes,
             drops: drops.iter().map(|(_, count)| count).sum(),
-            drops_by_reason: drops
-                .iter()
-                .map(|(reason, count)| (reason.name(), *count))
-                .collect(),
+            drops_by_reason: drops.iter().map(|(reason, count)| (reason.name(), *count)).collect(),
         }
     }
 }
@@ -138,12 +129,7 @@ impl Report {
         if let Some(store) = Store::open_existing(&root.store())? {
             (networks, parents, endpoints) = (store.networks()?, store.parents()?, store.endpoints()?);
         }
-        Ok(Self {
-            root: root.clone(),
-            networks,
-            parents,
-            endpoints,
-        })
+        Ok(Self { root: root.clone(), networks, parents, endpoints })
     }
 
     fn network_name(&self, id: u32) -> String {
@@ -168,10 +154,7 @@ impl Report {
                 subnets: spec
                     .pools
                     .iter()
-                    .map(|pool| SubnetReport {
-                        subnet: pool.subnet,
-                        gateway: pool.gateway,
-                    })
+                    .map(|pool| SubnetReport { subnet: pool.subnet, gateway: pool.gateway })
                     .collect(),
                 state: state.to_string(),
                 endpoints: endpoints
@@ -187,10 +170,7 @@ impl Report {
     pub fn inspect(&self, names: &[String]) -> Result<Vec<NetworkReport>, Error> {
         let networks = self.networks();
         let find = |name: &String| networks.iter().find(|network| network.name == *name).cloned();
-        names
-            .iter()
-            .map(|name| find(name).ok_or_else(|| Error::NoNetwork(name.clone())))
-            .collect()
+        names.iter().map(|name| find(name).ok_or_else(|| Error::NoNetwork(name.clone()))).collect()
     }
 
     /// All endpoints, by slot.
@@ -219,32 +199,18 @@ impl Report {
     /// The counters of the endpoints and parents called so, or of all; endpoints first.
     pub fn stats(&self, names: &[String]) -> Result<Vec<StatsReport>, Error> {
         let endpoints = self.endpoints.iter().map(|endpoint| {
-            (
-                endpoint.name.to_string(),
-                endpoint.slot,
-                Some(self.network_name(endpoint.network)),
-            )
+            (endpoint.name.to_string(), endpoint.slot, Some(self.network_name(endpoint.network)))
         });
-        let parents = self
-            .parents
-            .iter()
-            .map(|parent| (parent.name.to_string(), parent.slot, None));
+        let parents = self.parents.iter().map(|parent| (parent.name.to_string(), parent.slot, None));
         let rows: Vec<_> = endpoints.chain(parents).collect();
-        if let Some(unknown) = names
-            .iter()
-            .find(|name| !rows.iter().any(|(known, ..)| known == *name))
-        {
+        if let Some(unknown) = names.iter().find(|name| !rows.iter().any(|(known, ..)| known == *name)) {
             return Err(Error::NoStats(unknown.clone()));
         }
         // Opening it would make the maps where there are none.
         let pin_dir = self.root.pin_dir();
-        let dataplane = Dataplane::exists(pin_dir)
-            .then(|| Dataplane::open(pin_dir))
-            .transpose()?;
+        let dataplane = Dataplane::exists(pin_dir).then(|| Dataplane::open(pin_dir)).transpose()?;
         let counters = |slot| {
-            dataplane
-                .as_ref()
-                .map_or_else(|| Ok(Counters::default()), |dataplane| dataplane.counters(slot))
+            dataplane.as_ref().map_or_else(|| Ok(Counters::default()), |dataplane| dataplane.counters(slot))
         };
         rows.into_iter()
             .filter(|(name, ..)| names.is_empty() || names.contains(name))

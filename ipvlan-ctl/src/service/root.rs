@@ -29,10 +29,7 @@ impl Root {
     /// The directories asked for, or the defaults. Another root has other pins, so that two never meet.
     pub fn new(dir: Option<&Path>, pin_dir: Option<&Path>) -> Result<Self, Error> {
         let dir = dir.unwrap_or(Path::new(DEFAULT_ROOT));
-        let dir = canonical(dir).map_err(|source| Error::Root {
-            path: dir.to_owned(),
-            source,
-        })?;
+        let dir = canonical(dir).map_err(|source| Error::Root { path: dir.to_owned(), source })?;
         let pin_dir = pin_dir.map_or_else(|| default_pins(&dir), Path::to_owned);
         Ok(Self { dir, pin_dir })
     }
@@ -51,16 +48,9 @@ impl Root {
     pub(super) fn lock(&self) -> Result<Flock<File>, Error> {
         let open = || {
             DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
-            OpenOptions::new()
-                .create(true)
-                .append(true)
-                .mode(0o600)
-                .open(self.dir.join("lock"))
+            OpenOptions::new().create(true).append(true).mode(0o600).open(self.dir.join("lock"))
         };
-        let error = |source| Error::Root {
-            path: self.dir.clone(),
-            source,
-        };
+        let error = |source| Error::Root { path: self.dir.clone(), source };
         let file = open().map_err(error)?;
         Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| error(errno.into()))
     }
@@ -69,17 +59,10 @@ impl Root {
 /// The path without links and dots, though its last parts may not exist yet.
 fn canonical(path: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
-    let existing = path
-        .ancestors()
-        .find(|ancestor| ancestor.exists())
-        .unwrap_or(Path::new("/"));
+    let existing = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
     let rest = path.strip_prefix(existing).unwrap_or(Path::new(""));
     let base = fs::canonicalize(existing)?;
-    Ok(if rest.as_os_str().is_empty() {
-        base
-    } else {
-        base.join(rest)
-    })
+    Ok(if rest.as_os_str().is_empty() { base } else { base.join(rest) })
 }
 
 fn default_pins(dir: &Path) -> PathBuf {

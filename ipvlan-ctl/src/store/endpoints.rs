@@ -29,10 +29,7 @@ impl Store {
 
     /// The endpoint called `name`.
     pub fn endpoint(&self, name: &str) -> Result<Option<Endpoint>, StoreError> {
-        Ok(self
-            .endpoints()?
-            .into_iter()
-            .find(|endpoint| endpoint.name.as_str() == name))
+        Ok(self.endpoints()?.into_iter().find(|endpoint| endpoint.name.as_str() == name))
     }
 
     /// Every address that endpoints on a parent hold, with the endpoint's name.
@@ -70,11 +67,7 @@ impl Store {
                 endpoint.state.as_str()
             ],
         )?;
-        let Addresses {
-            ipv4,
-            ipv6,
-            link_local,
-        } = endpoint.addresses;
+        let Addresses { ipv4, ipv6, link_local } = endpoint.addresses;
         for (kind, address) in [
             (IPV4, ipv4.map(IpAddr::V4)),
             (IPV6, ipv6.map(IpAddr::V6)),
@@ -101,19 +94,13 @@ impl Store {
 
     /// Says how far an endpoint has come.
     pub fn set_endpoint_state(&mut self, slot: Slot, state: State) -> Result<(), StoreError> {
-        self.db.execute(
-            "UPDATE endpoint SET state = ?2 WHERE slot = ?1",
-            params![slot, state.as_str()],
-        )?;
+        self.db.execute("UPDATE endpoint SET state = ?2 WHERE slot = ?1", params![slot, state.as_str()])?;
         Ok(())
     }
 
     /// Notes which interface is the endpoint's.
     pub fn set_endpoint_ifindex(&mut self, slot: Slot, ifindex: u32) -> Result<(), StoreError> {
-        self.db.execute(
-            "UPDATE endpoint SET ifindex = ?2 WHERE slot = ?1",
-            params![slot, ifindex],
-        )?;
+        self.db.execute("UPDATE endpoint SET ifindex = ?2 WHERE slot = ?1", params![slot, ifindex])?;
         Ok(())
     }
 
@@ -127,22 +114,13 @@ impl Store {
 fn read(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
     let address = |column| -> rusqlite::Result<Option<IpAddr>> {
         let text: Option<String> = row.get(column)?;
-        text.map(|_| parsed(row, column, |text| text.parse().ok()))
-            .transpose()
+        text.map(|_| parsed(row, column, |text| text.parse().ok())).transpose()
     };
     let ipv4 = |address: IpAddr| -> Option<Ipv4Addr> {
-        if let IpAddr::V4(address) = address {
-            Some(address)
-        } else {
-            None
-        }
+        if let IpAddr::V4(address) = address { Some(address) } else { None }
     };
     let ipv6 = |address: IpAddr| -> Option<Ipv6Addr> {
-        if let IpAddr::V6(address) = address {
-            Some(address)
-        } else {
-            None
-        }
+        if let IpAddr::V6(address) = address { Some(address) } else { None }
     };
     let path: String = row.get("netns_path")?;
     Ok(Endpoint {

@@ -58,10 +58,7 @@ impl Store {
             .append(true)
             .mode(0o600)
             .open(path)
-            .map_err(|source| StoreError::Open {
-                path: path.to_owned(),
-                source,
-            })?;
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
         Self::prepare(Connection::open(path)?)
     }
 
@@ -70,10 +67,7 @@ impl Store {
         match path.try_exists() {
             Ok(true) => Self::open(path).map(Some),
             Ok(false) => Ok(None),
-            Err(source) => Err(StoreError::Open {
-                path: path.to_owned(),
-                source,
-            }),
+            Err(source) => Err(StoreError::Open { path: path.to_owned(), source }),
         }
     }
 
@@ -84,10 +78,7 @@ impl Store {
         let migration = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let found: u32 = migration.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let Some(missing) = schema::MIGRATIONS.get(found as usize..) else {
-            return Err(StoreError::Newer {
-                found,
-                known: schema::VERSION,
-            });
+            return Err(StoreError::Newer { found, known: schema::VERSION });
         };
         if !missing.is_empty() {
             for step in missing {
@@ -109,9 +100,7 @@ impl Store {
             .collect::<Result<_, _>>()?;
         let last: Slot = self
             .db
-            .query_row("SELECT value FROM cursor WHERE name = 'slot'", [], |row| {
-                row.get(0)
-            })
+            .query_row("SELECT value FROM cursor WHERE name = 'slot'", [], |row| row.get(0))
             .optional()?
             .unwrap_or(0);
         (last.saturating_add(1)..=MAX_SLOT)
@@ -122,10 +111,7 @@ impl Store {
 }
 
 fn note_slot(db: &Connection, slot: Slot) -> rusqlite::Result<()> {
-    db.execute(
-        "INSERT OR REPLACE INTO cursor (name, value) VALUES ('slot', ?1)",
-        [slot],
-    )?;
+    db.execute("INSERT OR REPLACE INTO cursor (name, value) VALUES ('slot', ?1)", [slot])?;
     Ok(())
 }
 
@@ -186,11 +172,7 @@ pub(crate) mod tests {
             },
             ifname: IfName::parse("eth0").unwrap(),
             ifindex: None,
-            netns: NetnsRef {
-                label: "red".into(),
-                path: "/run/netns/red".into(),
-                cookie: u64::MAX - 1,
-            },
+            netns: NetnsRef { label: "red".into(), path: "/run/netns/red".into(), cookie: u64::MAX - 1 },
             state: State::Creating,
         }
     }
@@ -198,24 +180,17 @@ pub(crate) mod tests {
     #[test]
     fn round_trip() {
         let mut store = in_memory();
-        let network = store
-            .insert_network(&spec("db_net", &["10.0.0.0/24", "fd00::/64"]), &parent(1))
-            .unwrap();
+        let network =
+            store.insert_network(&spec("db_net", &["10.0.0.0/24", "fd00::/64"]), &parent(1)).unwrap();
         assert_eq!(store.networks().unwrap(), std::slice::from_ref(&network));
         assert_eq!(store.parents().unwrap(), [parent(1)]);
 
         let written = endpoint(2, "ipv1", network.id, "10.0.0.9");
         store.insert_endpoint(&written).unwrap();
         assert_eq!(store.endpoints().unwrap(), std::slice::from_ref(&written));
-        assert_eq!(
-            store.addresses(1).unwrap()[&"10.0.0.9".parse().unwrap()],
-            written.name
-        );
+        assert_eq!(store.addresses(1).unwrap()[&"10.0.0.9".parse().unwrap()], written.name);
         let subnet = network.spec.pools[0].subnet;
-        assert_eq!(
-            store.last_address(network.id, subnet).unwrap(),
-            "10.0.0.9".parse().ok()
-        );
+        assert_eq!(store.last_address(network.id, subnet).unwrap(), "10.0.0.9".parse().ok());
 
         store.set_endpoint_ifindex(2, 44).unwrap();
         store.set_endpoint_state(2, State::Up).unwrap();
@@ -231,40 +206,22 @@ pub(crate) mod tests {
     #[test]
     fn an_address_is_given_once_on_a_parent() {
         let mut store = in_memory();
-        let network = store
-            .insert_network(&spec("a", &["10.0.0.0/24"]), &parent(1))
-            .unwrap();
-        store
-            .insert_endpoint(&endpoint(2, "one", network.id, "10.0.0.9"))
-            .unwrap();
-        assert!(
-            store
-                .insert_endpoint(&endpoint(3, "two", network.id, "10.0.0.9"))
-                .is_err()
-        );
-        assert_eq!(
-            store.endpoints().unwrap().len(),
-            1,
-            "a refused endpoint leaves no row"
-        );
+        let network = store.insert_network(&spec("a", &["10.0.0.0/24"]), &parent(1)).unwrap();
+        store.insert_endpoint(&endpoint(2, "one", network.id, "10.0.0.9")).unwrap();
+        assert!(store.insert_endpoint(&endpoint(3, "two", network.id, "10.0.0.9")).is_err());
+        assert_eq!(store.endpoints().unwrap().len(), 1, "a refused endpoint leaves no row");
     }
 
     #[test]
     fn the_last_network_takes_its_parent_along() {
         let mut store = in_memory();
-        let first = store
-            .insert_network(&spec("a", &["10.0.0.0/24"]), &parent(1))
-            .unwrap();
-        let second = store
-            .insert_network(&spec("b", &["10.1.0.0/24"]), &parent(1))
-            .unwrap();
+        let first = store.insert_network(&spec("a", &["10.0.0.0/24"]), &parent(1)).unwrap();
+        let second = store.insert_network(&spec("b", &["10.1.0.0/24"]), &parent(1)).unwrap();
         store.delete_network(first.id).unwrap();
         assert_eq!(store.parents().unwrap().len(), 1);
         store.delete_network(second.id).unwrap();
         assert!(store.parents().unwrap().is_empty());
-        let third = store
-            .insert_network(&spec("a", &["10.0.0.0/24"]), &parent(1))
-            .unwrap();
+        let third = store.insert_network(&spec("a", &["10.0.0.0/24"]), &parent(1)).unwrap();
         assert!(third.id > second.id, "a network's number is never used again");
     }
 
@@ -272,17 +229,11 @@ pub(crate) mod tests {
     fn slots_are_reused_last() {
         let mut store = in_memory();
         assert_eq!(store.free_slot().unwrap(), 1);
-        let network = store
-            .insert_network(&spec("a", &["10.0.0.0/24"]), &parent(1))
-            .unwrap();
-        store
-            .insert_endpoint(&endpoint(2, "one", network.id, "10.0.0.2"))
-            .unwrap();
+        let network = store.insert_network(&spec("a", &["10.0.0.0/24"]), &parent(1)).unwrap();
+        store.insert_endpoint(&endpoint(2, "one", network.id, "10.0.0.2")).unwrap();
         store.delete_endpoint(2).unwrap();
         assert_eq!(store.free_slot().unwrap(), 3);
-        store
-            .insert_endpoint(&endpoint(MAX_SLOT, "two", network.id, "10.0.0.3"))
-            .unwrap();
+        store.insert_endpoint(&endpoint(MAX_SLOT, "two", network.id, "10.0.0.3")).unwrap();
         assert_eq!(store.free_slot().unwrap(), 2);
     }
 
@@ -293,33 +244,17 @@ pub(crate) mod tests {
         let path = dir.path().join("store.sqlite");
         assert!(Store::open_existing(&path).unwrap().is_none());
         let mut store = Store::open(&path).unwrap();
-        store
-            .insert_network(&spec("a", &["10.0.0.0/24"]), &parent(1))
-            .unwrap();
+        store.insert_network(&spec("a", &["10.0.0.0/24"]), &parent(1)).unwrap();
         drop(store);
-        assert_eq!(
-            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-        assert_eq!(
-            Store::open_existing(&path)
-                .unwrap()
-                .unwrap()
-                .networks()
-                .unwrap()
-                .len(),
-            1
-        );
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(Store::open_existing(&path).unwrap().unwrap().networks().unwrap().len(), 1);
     }
 
     #[test]
     fn a_newer_store_is_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store.sqlite");
-        Connection::open(&path)
-            .unwrap()
-            .pragma_update(None, "user_version", 99)
-            .unwrap();
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
         let error = Store::open(&path).unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -15,9 +15,7 @@ impl Store {
             "SELECT network.*, parent.name AS parent_name, parent.mode AS mode
              FROM network JOIN parent ON parent.slot = network.parent ORDER BY network.name",
         )?;
-        let mut networks = statement
-            .query_map([], read_network)?
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut networks = statement.query_map([], read_network)?.collect::<Result<Vec<_>, _>>()?;
         for network in &mut networks {
             network.spec.pools = self.pools(network.id)?;
         }
@@ -26,16 +24,12 @@ impl Store {
 
     /// The network called `name`.
     pub fn network(&self, name: &str) -> Result<Option<Network>, StoreError> {
-        Ok(self
-            .networks()?
-            .into_iter()
-            .find(|network| network.spec.name.as_str() == name))
+        Ok(self.networks()?.into_iter().find(|network| network.spec.name.as_str() == name))
     }
 
     fn pools(&self, network: u32) -> Result<Vec<Pool>, StoreError> {
-        let mut statement = self
-            .db
-            .prepare("SELECT subnet, gateway FROM pool WHERE network = ?1 ORDER BY rowid")?;
+        let mut statement =
+            self.db.prepare("SELECT subnet, gateway FROM pool WHERE network = ?1 ORDER BY rowid")?;
         let pools = statement.query_map([network], |row| {
             Ok(Pool {
                 subnet: parsed(row, "subnet", |text| text.parse().ok())?,
@@ -101,20 +95,12 @@ impl Store {
             )?;
         }
         write.commit()?;
-        Ok(Network {
-            id,
-            spec: spec.clone(),
-            parent: parent.slot,
-            state: State::Creating,
-        })
+        Ok(Network { id, spec: spec.clone(), parent: parent.slot, state: State::Creating })
     }
 
     /// Says how far a network has come.
     pub fn set_network_state(&mut self, id: u32, state: State) -> Result<(), StoreError> {
-        self.db.execute(
-            "UPDATE network SET state = ?2 WHERE id = ?1",
-            params![id, state.as_str()],
-        )?;
+        self.db.execute("UPDATE network SET state = ?2 WHERE id = ?1", params![id, state.as_str()])?;
         Ok(())
     }
 
@@ -122,10 +108,7 @@ impl Store {
     pub fn delete_network(&mut self, id: u32) -> Result<(), StoreError> {
         let write = self.db.transaction()?;
         write.execute("DELETE FROM network WHERE id = ?1", [id])?;
-        write.execute(
-            "DELETE FROM parent WHERE slot NOT IN (SELECT parent FROM network)",
-            [],
-        )?;
+        write.execute("DELETE FROM parent WHERE slot NOT IN (SELECT parent FROM network)", [])?;
         write.commit()?;
         Ok(())
     }
@@ -138,10 +121,7 @@ impl Store {
 
     /// Notes whether we gave the parent its clsact qdisc.
     pub fn set_made_qdisc(&mut self, slot: Slot, made: bool) -> Result<(), StoreError> {
-        self.db.execute(
-            "UPDATE parent SET made_qdisc = ?2 WHERE slot = ?1",
-            params![slot, made],
-        )?;
+        self.db.execute("UPDATE parent SET made_qdisc = ?2 WHERE slot = ?1", params![slot, made])?;
         Ok(())
     }
 }

@@ -60,10 +60,7 @@ fn raw_console() -> Result<()> {
 fn run(job: &Job) -> Result<u8> {
     let (program, args) = job.argv.split_first().context("no command given")?;
     // `ip` here and not an ioctl: the suites need it anyway. The loopback is down in a new kernel.
-    let lo = Command::new("ip")
-        .args(["link", "set", "lo", "up"])
-        .envs(&job.env)
-        .status();
+    let lo = Command::new("ip").args(["link", "set", "lo", "up"]).envs(&job.env).status();
     if !lo.is_ok_and(|status| status.success()) {
         eprintln!("ipvlan-vm-init: the loopback stays down: `ip link set lo up` failed");
     }
@@ -78,11 +75,7 @@ fn run(job: &Job) -> Result<u8> {
         Ok(child) => child,
         Err(error) => {
             eprintln!("ipvlan-vm-init: can't run {program}: {error}");
-            return Ok(if error.kind() == ErrorKind::NotFound {
-                127
-            } else {
-                126
-            });
+            return Ok(if error.kind() == ErrorKind::NotFound { 127 } else { 126 });
         }
     };
     reap_until(Pid::from_raw(child.id().cast_signed()))
@@ -104,10 +97,7 @@ fn reap_until(main: Pid) -> Result<u8> {
 
 /// Sends a line to the harness. No status sent means that the guest failed.
 fn report(line: &str) -> Result<()> {
-    let mut port = OpenOptions::new()
-        .write(true)
-        .open("/dev/ttyS1")
-        .context("no second serial port")?;
+    let mut port = OpenOptions::new().write(true).open("/dev/ttyS1").context("no second serial port")?;
     writeln!(port, "{line}")?;
     drain(&port);
     Ok(())

@@ -56,14 +56,8 @@ pub(crate) fn switch(job: &Job) -> Result<()> {
     for name in ["proc", "sys", "dev"] {
         let target = format!("{ROOT}/{name}");
         fs::create_dir_all(&target)?;
-        mount(
-            Some(&*format!("/{name}")),
-            &*target,
-            None::<&str>,
-            MsFlags::MS_MOVE,
-            None::<&str>,
-        )
-        .with_context(|| format!("can't move /{name} to the new root"))?;
+        mount(Some(&*format!("/{name}")), &*target, None::<&str>, MsFlags::MS_MOVE, None::<&str>)
+            .with_context(|| format!("can't move /{name} to the new root"))?;
     }
     std::env::set_current_dir(ROOT)?;
     mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>).context("can't move the new root")?;
@@ -80,23 +74,13 @@ fn populate(job: &Job) -> Result<()> {
     mount_at("bpf", "bpf", "/sys/fs/bpf", MsFlags::empty(), "mode=700")?;
     mount_at("cgroup2", "cgroup2", "/sys/fs/cgroup", MsFlags::empty(), "")?;
     mount_at("virtiofs", OUT_TAG, &job.out, MsFlags::empty(), "")?;
-    for (link, target) in [
-        ("fd", "/proc/self/fd"),
-        ("stdin", "fd/0"),
-        ("stdout", "fd/1"),
-        ("stderr", "fd/2"),
-    ] {
+    for (link, target) in [("fd", "/proc/self/fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
+    {
         symlink(target, Path::new("/dev").join(link))?;
     }
     fs::create_dir_all("/lib/modules")?;
-    mount(
-        Some(&job.kernel_modules),
-        "/lib/modules",
-        None::<&str>,
-        MsFlags::MS_BIND,
-        None::<&str>,
-    )
-    .with_context(|| format!("can't show {} as /lib/modules", job.kernel_modules.display()))
+    mount(Some(&job.kernel_modules), "/lib/modules", None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .with_context(|| format!("can't show {} as /lib/modules", job.kernel_modules.display()))
 }
 
 /// Mounts a file system, creating its mount point.

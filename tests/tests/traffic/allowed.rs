@@ -48,11 +48,7 @@ fn pings_and_fragments() -> Result<()> {
             (&lab.sandbox.lan, b.ipv4.to_string()),
             (&lab.sandbox.lan, b.ipv6.to_string()),
         ] {
-            ensure!(
-                from.pings(&to, size, 5)?,
-                "{size} bytes from {} to {to}: no answer",
-                from.name()
-            );
+            ensure!(from.pings(&to, size, 5)?, "{size} bytes from {} to {to}: no answer", from.name());
         }
     }
     Ok(())
@@ -62,15 +58,10 @@ fn datagrams_are_counted() -> Result<()> {
     let lab = lab()?;
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
     // Neighbours are learnt first, so that only the datagram is counted.
-    ensure!(
-        a.netns.pings(&b.ipv4.to_string(), 56, 5)?,
-        "no answer to the first ping"
-    );
+    ensure!(a.netns.pings(&b.ipv4.to_string(), 56, 5)?, "no answer to the first ping");
     lab.recount()?;
     let before = ipvlan_tests::Stats::read(&lab.sandbox)?;
-    lab.delivered("IPv4 to a peer", &["b"], |marker| {
-        datagram(&a.netns, &b.ipv4.to_string(), marker)
-    })?;
+    lab.delivered("IPv4 to a peer", &["b"], |marker| datagram(&a.netns, &b.ipv4.to_string(), marker))?;
     lab.delivered("IPv4 from the LAN", &["a"], |marker| {
         lab.lan_sends(&frame::udp4(FROM_LAN, NET.ipv4(LAN), a.ipv4, marker)?)
     })?;
@@ -79,18 +70,12 @@ fn datagrams_are_counted() -> Result<()> {
     })?;
     let after = ipvlan_tests::Stats::read(&lab.sandbox)?;
     let rise = |name: &str| -> Result<(u64, u64)> {
-        let (now, then) = (
-            after.row(name).context("no row")?,
-            before.row(name).context("no row")?,
-        );
+        let (now, then) = (after.row(name).context("no row")?, before.row(name).context("no row")?);
         Ok((now.tx_packets - then.tx_packets, now.rx_packets - then.rx_packets))
     };
     // At least: the kernel's own neighbour upkeep is counted too.
     let ((a_tx, a_rx), (_, b_rx)) = (rise("a")?, rise("b")?);
-    ensure!(
-        a_tx >= 2 && a_rx >= 1 && b_rx >= 1,
-        "counted: a sent {a_tx}, got {a_rx}; b got {b_rx}"
-    );
+    ensure!(a_tx >= 2 && a_rx >= 1 && b_rx >= 1, "counted: a sent {a_tx}, got {a_rx}; b got {b_rx}");
     Ok(())
 }
 
@@ -98,38 +83,21 @@ fn own_announcements() -> Result<()> {
     let lab = lab()?;
     let a = lab.endpoint("a");
     let arp = |operation, sender, marker: &[u8]| {
-        let message = Arp {
-            operation,
-            sender_mac: PARENT_MAC,
-            sender,
-            target: a.ipv4,
-        };
+        let message = Arp { operation, sender_mac: PARENT_MAC, sender, target: a.ipv4 };
         frame::arp(Link::broadcast(PARENT_MAC), message, marker)
     };
     for (what, operation, sender) in [
         ("gratuitous ARP", ArpOperation::REPLY, a.ipv4),
         ("ARP announcement", ArpOperation::REQUEST, a.ipv4),
-        (
-            "ARP probe for the own address",
-            ArpOperation::REQUEST,
-            Ipv4Addr::UNSPECIFIED,
-        ),
+        ("ARP probe for the own address", ArpOperation::REQUEST, Ipv4Addr::UNSPECIFIED),
     ] {
-        lab.delivered(what, &["b", "lan"], |marker| {
-            a.send(&arp(operation, sender, marker)?, Door::Queue)
-        })?;
+        lab.delivered(what, &["b", "lan"], |marker| a.send(&arp(operation, sender, marker)?, Door::Queue))?;
     }
     lab.delivered("duplicate address detection", &["lan"], |marker| {
-        a.send(
-            &frame::neighbor_solicitation(PARENT_MAC, Ipv6Addr::UNSPECIFIED, a.ipv6, marker)?,
-            Door::Queue,
-        )
+        a.send(&frame::neighbor_solicitation(PARENT_MAC, Ipv6Addr::UNSPECIFIED, a.ipv6, marker)?, Door::Queue)
     })?;
     lab.delivered("own neighbour advertisement", &["b", "lan"], |marker| {
-        a.send(
-            &frame::neighbor_advertisement(PARENT_MAC, a.ipv6, a.ipv6, PARENT_MAC, marker)?,
-            Door::Queue,
-        )
+        a.send(&frame::neighbor_advertisement(PARENT_MAC, a.ipv6, a.ipv6, PARENT_MAC, marker)?, Door::Queue)
     })
 }
 
@@ -139,11 +107,7 @@ fn tcp() -> Result<()> {
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
     stream(&a.netns, &b.netns, SocketAddr::from((b.ipv4, frame::PORT)))?;
     stream(&a.netns, &b.netns, SocketAddr::from((b.ipv6, frame::PORT)))?;
-    stream(
-        &a.netns,
-        &lab.sandbox.lan,
-        SocketAddr::from((NET.ipv4(LAN), frame::PORT)),
-    )
+    stream(&a.netns, &lab.sandbox.lan, SocketAddr::from((NET.ipv4(LAN), frame::PORT)))
 }
 
 fn stream(from: &Netns, to: &Netns, address: SocketAddr) -> Result<()> {
@@ -157,14 +121,7 @@ fn stream(from: &Netns, to: &Netns, address: SocketAddr) -> Result<()> {
     let mut received = Vec::new();
     receiver.read_to_end(&mut received)?;
     writer.join().map_err(|_panic| anyhow!("the sender panicked"))??;
-    ensure!(
-        received.len() == CHUNK.len() * CHUNKS,
-        "{} bytes to {address}",
-        received.len()
-    );
-    ensure!(
-        received.iter().all(|byte| *byte == 0x5a),
-        "bytes changed on the way to {address}"
-    );
+    ensure!(received.len() == CHUNK.len() * CHUNKS, "{} bytes to {address}", received.len());
+    ensure!(received.iter().all(|byte| *byte == 0x5a), "bytes changed on the way to {address}");
     Ok(())
 }

@@ -17,10 +17,7 @@ use crate::lab::{FROM_LAN, Lab, PARENT, TO_LAN, datagram, static_neighbor};
 
 const NET: Network = Network::bridge("db_net", 1);
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
-const SHARED: Link = Link {
-    source: PARENT_MAC,
-    destination: PARENT_MAC,
-};
+const SHARED: Link = Link { source: PARENT_MAC, destination: PARENT_MAC };
 const A: (&str, Door) = ("a", Door::Queue);
 const A_BYPASS: (&str, Door) = ("a", Door::Bypass);
 
@@ -28,11 +25,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     vec![
         test("isolation::host_filter", NEEDS, host_filter),
         test("isolation::bypass", NEEDS, bypass),
-        test(
-            "isolation::bypass_with_a_strangers_source",
-            NEEDS,
-            bypass_stranger,
-        ),
+        test("isolation::bypass_with_a_strangers_source", NEEDS, bypass_stranger),
         test("isolation::networks_on_one_parent", NEEDS, networks),
         test("isolation::private_network", NEEDS, private),
         test("isolation::internal_network", NEEDS, internal),
@@ -45,9 +38,7 @@ fn host_filter() -> Result<()> {
     let filtered = (DropReason::HostFilter, "a");
     for host in [NET.ipv4(HOST).to_string(), NET.ipv6(HOST).to_string()] {
         static_neighbor(&a.netns, &host)?;
-        lab.dropped(&format!("a datagram to {host}"), filtered, |marker| {
-            datagram(&a.netns, &host, marker)
-        })?;
+        lab.dropped(&format!("a datagram to {host}"), filtered, |marker| datagram(&a.netns, &host, marker))?;
         ensure!(!a.netns.pings(&host, 56, 1)?, "{host} answers a ping");
     }
     lab.refused("an address that nobody here has", filtered, A, |marker| {
@@ -60,9 +51,7 @@ fn bypass() -> Result<()> {
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
     let at_peer = (DropReason::Unsealed, "b");
     let at_parent = (DropReason::Unsealed, PARENT);
-    lab.refused("to a peer", at_peer, A_BYPASS, |marker| {
-        frame::udp4(SHARED, a.ipv4, b.ipv4, marker)
-    })?;
+    lab.refused("to a peer", at_peer, A_BYPASS, |marker| frame::udp4(SHARED, a.ipv4, b.ipv4, marker))?;
     lab.refused("to a peer over IPv6", at_peer, A_BYPASS, |marker| {
         frame::udp6(SHARED, a.ipv6, b.ipv6, marker)
     })?;
@@ -100,12 +89,7 @@ fn bypass_stranger() -> Result<()> {
         frame::udp4(TO_LAN, lab.endpoint("a").network.ipv4(HOST), lan, marker)
     })?;
     lab.refused("ARP as the gateway", at_parent, A_BYPASS, |marker| {
-        let claim = Arp {
-            operation: ArpOperation::REPLY,
-            sender_mac: PARENT_MAC,
-            sender: lan,
-            target: lan,
-        };
+        let claim = Arp { operation: ArpOperation::REPLY, sender_mac: PARENT_MAC, sender: lan, target: lan };
         frame::arp(TO_LAN, claim, marker)
     })
 }
@@ -121,34 +105,21 @@ fn networks() -> Result<()> {
         })?;
     }
     lab.delivered("a broadcast stays in its network", &["lan"], |marker| {
-        a.send(
-            &frame::udp4(Link::broadcast(PARENT_MAC), a.ipv4, c.ipv4, marker)?,
-            Door::Queue,
-        )
+        a.send(&frame::udp4(Link::broadcast(PARENT_MAC), a.ipv4, c.ipv4, marker)?, Door::Queue)
     })?;
     // The LAN host routes: what comes back has an endpoint's source.
-    lab.dropped_behind(
-        "by way of the gateway",
-        &["lan"],
-        (DropReason::WireSpoof, PARENT),
-        |marker| a.send(&frame::udp4(TO_LAN, a.ipv4, c.ipv4, marker)?, Door::Queue),
-    )?;
+    lab.dropped_behind("by way of the gateway", &["lan"], (DropReason::WireSpoof, PARENT), |marker| {
+        a.send(&frame::udp4(TO_LAN, a.ipv4, c.ipv4, marker)?, Door::Queue)
+    })?;
     for endpoint in [a, c] {
         let gateway = endpoint.network.ipv4(LAN).to_string();
-        ensure!(
-            endpoint.netns.pings(&gateway, 56, 5)?,
-            "{} can't ping {gateway}",
-            endpoint.name
-        );
+        ensure!(endpoint.netns.pings(&gateway, 56, 5)?, "{} can't ping {gateway}", endpoint.name);
     }
     Ok(())
 }
 
 fn private() -> Result<()> {
-    let lab = Lab::new(&[
-        (NET.private(), &["a", "b"]),
-        (Network::bridge("web_net", 2), &["c", "d"]),
-    ])?;
+    let lab = Lab::new(&[(NET.private(), &["a", "b"]), (Network::bridge("web_net", 2), &["c", "d"])])?;
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
     lab.refused("to a peer", (DropReason::Private, "a"), A, |marker| {
         frame::udp4(SHARED, a.ipv4, b.ipv4, marker)
@@ -157,36 +128,21 @@ fn private() -> Result<()> {
         frame::udp6(SHARED, a.ipv6, b.ipv6, marker)
     })?;
     lab.delivered("to a peer in a broadcast frame", &["lan"], |marker| {
-        a.send(
-            &frame::udp4(Link::broadcast(PARENT_MAC), a.ipv4, b.ipv4, marker)?,
-            Door::Queue,
-        )
+        a.send(&frame::udp4(Link::broadcast(PARENT_MAC), a.ipv4, b.ipv4, marker)?, Door::Queue)
     })?;
-    lab.refused(
-        "to a peer past tc egress",
-        (DropReason::Unsealed, "b"),
-        A_BYPASS,
-        |marker| frame::udp4(SHARED, a.ipv4, b.ipv4, marker),
-    )?;
+    lab.refused("to a peer past tc egress", (DropReason::Unsealed, "b"), A_BYPASS, |marker| {
+        frame::udp4(SHARED, a.ipv4, b.ipv4, marker)
+    })?;
     lab.dropped_behind(
         "to a peer by way of the gateway",
         &["lan"],
         (DropReason::WireSpoof, PARENT),
         |marker| a.send(&frame::udp4(TO_LAN, a.ipv4, b.ipv4, marker)?, Door::Queue),
     )?;
-    ensure!(
-        !a.netns.pings(&b.ipv4.to_string(), 56, 1)?,
-        "private endpoints ping each other"
-    );
-    ensure!(
-        a.netns.pings(&NET.ipv4(LAN).to_string(), 56, 5)?,
-        "no answer from the gateway"
-    );
+    ensure!(!a.netns.pings(&b.ipv4.to_string(), 56, 1)?, "private endpoints ping each other");
+    ensure!(a.netns.pings(&NET.ipv4(LAN).to_string(), 56, 5)?, "no answer from the gateway");
     let (c, d) = (lab.endpoint("c"), lab.endpoint("d"));
-    ensure!(
-        c.netns.pings(&d.ipv4.to_string(), 56, 5)?,
-        "the bridge network beside it doesn't work"
-    );
+    ensure!(c.netns.pings(&d.ipv4.to_string(), 56, 5)?, "the bridge network beside it doesn't work");
     Ok(())
 }
 
@@ -194,39 +150,22 @@ fn internal() -> Result<()> {
     let lab = Lab::new(&[(NET.internal(), &["a", "b"])])?;
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
     let out = (DropReason::Internal, "a");
-    lab.refused("to the LAN host", out, A, |marker| {
-        frame::udp4(TO_LAN, a.ipv4, NET.ipv4(LAN), marker)
-    })?;
+    lab.refused("to the LAN host", out, A, |marker| frame::udp4(TO_LAN, a.ipv4, NET.ipv4(LAN), marker))?;
     lab.refused("to the LAN host over IPv6", out, A, |marker| {
         frame::udp6(TO_LAN, a.ipv6, NET.ipv6(LAN), marker)
     })?;
-    lab.refused(
-        "past tc egress",
-        (DropReason::Unsealed, PARENT),
-        A_BYPASS,
-        |marker| frame::udp4(TO_LAN, a.ipv4, NET.ipv4(LAN), marker),
-    )?;
+    lab.refused("past tc egress", (DropReason::Unsealed, PARENT), A_BYPASS, |marker| {
+        frame::udp4(TO_LAN, a.ipv4, NET.ipv4(LAN), marker)
+    })?;
     lab.delivered("a broadcast stays here", &["b"], |marker| {
-        a.send(
-            &frame::udp4(Link::broadcast(PARENT_MAC), a.ipv4, b.ipv4, marker)?,
-            Door::Queue,
-        )
+        a.send(&frame::udp4(Link::broadcast(PARENT_MAC), a.ipv4, b.ipv4, marker)?, Door::Queue)
     })?;
     lab.dropped("from the LAN host", (DropReason::Internal, "a"), |marker| {
         lab.lan_sends(&frame::udp4(FROM_LAN, NET.ipv4(LAN), a.ipv4, marker)?)
     })?;
-    lab.delivered(
-        "a broadcast from the LAN host",
-        &["host", "host socket"],
-        |marker| {
-            lab.lan_sends(&frame::udp4(
-                Link::broadcast(LAN_MAC),
-                NET.ipv4(LAN),
-                Ipv4Addr::BROADCAST,
-                marker,
-            )?)
-        },
-    )?;
+    lab.delivered("a broadcast from the LAN host", &["host", "host socket"], |marker| {
+        lab.lan_sends(&frame::udp4(Link::broadcast(LAN_MAC), NET.ipv4(LAN), Ipv4Addr::BROADCAST, marker)?)
+    })?;
     lab.refused("to the host", (DropReason::HostFilter, "a"), A, |marker| {
         frame::udp4(SHARED, a.ipv4, NET.ipv4(HOST), marker)
     })?;
@@ -234,9 +173,6 @@ fn internal() -> Result<()> {
         ensure!(a.netns.pings(&peer, 56, 5)?, "{peer} doesn't answer its peer");
     }
     let routes = a.netns.ip("route show default")?;
-    ensure!(
-        routes.trim().is_empty(),
-        "an internal endpoint has a default route: {routes}"
-    );
+    ensure!(routes.trim().is_empty(), "an internal endpoint has a default route: {routes}");
     Ok(())
 }

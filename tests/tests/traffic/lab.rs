@@ -12,15 +12,9 @@ use ipvlan_tests::{
 };
 
 /// From an endpoint to the LAN host.
-pub(crate) const TO_LAN: Link = Link {
-    source: PARENT_MAC,
-    destination: LAN_MAC,
-};
+pub(crate) const TO_LAN: Link = Link { source: PARENT_MAC, destination: LAN_MAC };
 /// From the LAN host to an endpoint or the host.
-pub(crate) const FROM_LAN: Link = Link {
-    source: LAN_MAC,
-    destination: PARENT_MAC,
-};
+pub(crate) const FROM_LAN: Link = Link { source: LAN_MAC, destination: PARENT_MAC };
 /// The name of the host and of the row of the parent's counters.
 pub(crate) const PARENT: &str = INTERFACE;
 
@@ -43,19 +37,12 @@ impl Lab {
             }
         }
         let stats = RefCell::new(Stats::read(&sandbox)?);
-        Ok(Self {
-            sandbox,
-            endpoints,
-            stats,
-        })
+        Ok(Self { sandbox, endpoints, stats })
     }
 
     #[expect(clippy::expect_used, reason = "a test that misspells its own endpoint has no way on")]
     pub(crate) fn endpoint(&self, name: &str) -> &Endpoint {
-        self.endpoints
-            .iter()
-            .find(|endpoint| endpoint.name == name)
-            .expect("an endpoint of this lab")
+        self.endpoints.iter().find(|endpoint| endpoint.name == name).expect("an endpoint of this lab")
     }
 
     /// Gives up the endpoint `name`, and its namespace with it.
@@ -88,14 +75,9 @@ impl Lab {
         let seen = self.send(what, places, send)?;
         let now = Stats::read(&self.sandbox)?;
         let rises = now.since(&self.stats.replace(now.clone()));
+        ensure!(same(&seen, places), "{what}: came out at {seen:?}, not at {places:?}; counted: {rises:?}");
         ensure!(
-            same(&seen, places),
-            "{what}: came out at {seen:?}, not at {places:?}; counted: {rises:?}"
-        );
-        ensure!(
-            rises
-                .iter()
-                .any(|rise| rise.reason == reason.name() && rise.charged == charged),
+            rises.iter().any(|rise| rise.reason == reason.name() && rise.charged == charged),
             "{what}: {} of {charged} did not rise; counted: {rises:?}",
             reason.name()
         );
@@ -127,9 +109,7 @@ impl Lab {
         (from, door): (&str, Door),
         build: impl FnOnce(&[u8]) -> Result<Vec<u8>>,
     ) -> Result<()> {
-        self.dropped(what, count, |marker| {
-            self.endpoint(from).send(&build(marker)?, door)
-        })
+        self.dropped(what, count, |marker| self.endpoint(from).send(&build(marker)?, door))
     }
 
     /// Sends a frame from the LAN host.
@@ -177,11 +157,7 @@ pub(crate) fn static_neighbor(netns: &Netns, address: &str) -> Result<()> {
 /// An ordinary datagram from an ordinary socket.
 pub(crate) fn datagram(netns: &Netns, address: &str, payload: &[u8]) -> Result<()> {
     netns.enter(|| {
-        let any = if address.contains(':') {
-            "[::]:0"
-        } else {
-            "0.0.0.0:0"
-        };
+        let any = if address.contains(':') { "[::]:0" } else { "0.0.0.0:0" };
         UdpSocket::bind(any)?
             .send_to(payload, (address, PORT))
             .with_context(|| format!("send to {address}"))?;

@@ -23,10 +23,7 @@ use crate::lab::{Lab, PARENT, TO_LAN};
 
 const NET: Network = Network::bridge("db_net", 1);
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
-const SHARED: Link = Link {
-    source: PARENT_MAC,
-    destination: PARENT_MAC,
-};
+const SHARED: Link = Link { source: PARENT_MAC, destination: PARENT_MAC };
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
@@ -45,40 +42,24 @@ pub(crate) fn tests() -> Vec<Trial> {
             backstops,
         ),
         test("lifecycle::removal_leaves_nothing", NEEDS, removal_leaves_nothing),
-        test(
-            "lifecycle::a_vanished_namespace_is_cleared_away",
-            NEEDS,
-            vanished_namespace,
-        ),
+        test("lifecycle::a_vanished_namespace_is_cleared_away", NEEDS, vanished_namespace),
     ]
 }
 
 /// What must hold for `a` and `b` of [`NET`] whatever became of the controller.
 fn is_enforced(lab: &Lab) -> Result<()> {
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
-    ensure!(
-        a.netns.pings(&b.ipv4.to_string(), 56, 5)?,
-        "endpoints can't ping each other"
-    );
+    ensure!(a.netns.pings(&b.ipv4.to_string(), 56, 5)?, "endpoints can't ping each other");
     lab.recount()?;
-    lab.refused(
-        "a peer's address",
-        (DropReason::SourceIpv4, "a"),
-        ("a", Door::Queue),
-        |marker| frame::udp4(TO_LAN, b.ipv4, NET.ipv4(LAN), marker),
-    )?;
-    lab.refused(
-        "into the host",
-        (DropReason::HostFilter, "a"),
-        ("a", Door::Queue),
-        |marker| frame::udp4(SHARED, a.ipv4, NET.ipv4(HOST), marker),
-    )?;
-    lab.refused(
-        "past tc egress",
-        (DropReason::Unsealed, "b"),
-        ("a", Door::Bypass),
-        |marker| frame::udp4(SHARED, a.ipv4, b.ipv4, marker),
-    )
+    lab.refused("a peer's address", (DropReason::SourceIpv4, "a"), ("a", Door::Queue), |marker| {
+        frame::udp4(TO_LAN, b.ipv4, NET.ipv4(LAN), marker)
+    })?;
+    lab.refused("into the host", (DropReason::HostFilter, "a"), ("a", Door::Queue), |marker| {
+        frame::udp4(SHARED, a.ipv4, NET.ipv4(HOST), marker)
+    })?;
+    lab.refused("past tc egress", (DropReason::Unsealed, "b"), ("a", Door::Bypass), |marker| {
+        frame::udp4(SHARED, a.ipv4, b.ipv4, marker)
+    })
 }
 
 fn no_process_left() -> Result<()> {
@@ -96,10 +77,7 @@ fn processes_of(sandbox: &Sandbox) -> Result<Vec<String>> {
         let path = entry?.path();
         // Processes end while they are looked at.
         let environment = fs::read(path.join("environ")).unwrap_or_default();
-        if environment
-            .split(|byte| *byte == 0)
-            .any(|variable| variable == mark.as_bytes())
-        {
+        if environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()) {
             found.push(path.display().to_string());
         }
     }
@@ -115,10 +93,8 @@ fn killed_while_attaching() -> Result<()> {
         let name = format!("k{attempt}");
         let netns = lab.sandbox.netns(&name)?;
         let start = Instant::now();
-        let mut child = spawn(
-            &lab.sandbox,
-            &format!("attach {} --netns {} --name {name}", NET.name, netns.name()),
-        )?;
+        let mut child =
+            spawn(&lab.sandbox, &format!("attach {} --netns {} --name {name}", NET.name, netns.name()))?;
         match whole {
             None => {
                 ensure!(child.wait()?.success(), "an undisturbed attach fails");
@@ -138,9 +114,7 @@ fn killed_while_attaching() -> Result<()> {
     for name in rows.iter().filter_map(|row| row["name"].as_str()) {
         lab.sandbox.try_ctl(&format!("detach {name}"))?;
     }
-    lab.sandbox
-        .ctl(&format!("network rm {}", NET.name))
-        .map(|_printed| ())
+    lab.sandbox.ctl(&format!("network rm {}", NET.name)).map(|_printed| ())
 }
 
 /// Sends from `netns` what no endpoint may send, if it has an interface at all.
@@ -158,11 +132,7 @@ fn leaks_nothing(lab: &Lab, netns: &Netns) -> Result<()> {
         ("a spoof as a peer to the wire", TO_LAN, NET.ipv4(LAN)),
     ] {
         for door in [Door::Queue, Door::Bypass] {
-            let source = if link.destination == PARENT_MAC {
-                spoof
-            } else {
-                b.ipv4
-            };
+            let source = if link.destination == PARENT_MAC { spoof } else { b.ipv4 };
             let watch = Watch::new()
                 .wire("lan", &lab.sandbox.lan, INTERFACE)?
                 .accepted("host", &lab.sandbox.host, INTERFACE)?
@@ -183,10 +153,7 @@ fn leaks_nothing(lab: &Lab, netns: &Netns) -> Result<()> {
 
 fn spawn(sandbox: &Sandbox, words: &str) -> Result<Child> {
     let mut command = sandbox.ctl_command()?;
-    command
-        .args(words.split_whitespace())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.args(words.split_whitespace()).stdout(Stdio::null()).stderr(Stdio::null());
     sandbox.host.spawn(&mut command)
 }
 
@@ -194,11 +161,7 @@ fn killed_while_running() -> Result<()> {
     let lab = Lab::new(&[(NET, &["a", "b"])])?;
     let mut run = spawn(
         &lab.sandbox,
-        &format!(
-            "run --network {} --name r --ip {} -- sleep 600",
-            NET.name,
-            NET.ipv4(77)
-        ),
+        &format!("run --network {} --name r --ip {} -- sleep 600", NET.name, NET.ipv4(77)),
     )?;
     let sleeper = child_of(run.id())?;
     run.kill()?;
@@ -216,10 +179,7 @@ fn killed_while_running() -> Result<()> {
 fn orphan(lab: &Lab, sleeper: u32) -> Result<()> {
     let netns = Netns::of_process(format!("{}-run", lab.endpoint("a").netns.name()), sleeper)?;
     let b = lab.endpoint("b");
-    ensure!(
-        netns.pings(&b.ipv4.to_string(), 56, 5)?,
-        "the command's endpoint can't ping a peer"
-    );
+    ensure!(netns.pings(&b.ipv4.to_string(), 56, 5)?, "the command's endpoint can't ping a peer");
     leaks_nothing(lab, &netns)
 }
 
@@ -244,18 +204,9 @@ fn run_leaves_nothing() -> Result<()> {
     let lab = Lab::new(&[(NET, &["a"])])?;
     let before = Snapshot::take(&lab.sandbox, &lab.namespaces())?;
     let gateway = NET.ipv4(LAN);
-    lab.sandbox.ctl(&format!(
-        "run --network {} --name r -- ping -c1 -W5 {gateway}",
-        NET.name
-    ))?;
-    let failed = lab
-        .sandbox
-        .try_ctl(&format!("run --network {} --name r -- false", NET.name))?;
-    ensure!(
-        failed.status.code() == Some(1),
-        "run of a command that fails ends with {}",
-        failed.status
-    );
+    lab.sandbox.ctl(&format!("run --network {} --name r -- ping -c1 -W5 {gateway}", NET.name))?;
+    let failed = lab.sandbox.try_ctl(&format!("run --network {} --name r -- false", NET.name))?;
+    ensure!(failed.status.code() == Some(1), "run of a command that fails ends with {}", failed.status);
     let changes = Snapshot::take(&lab.sandbox, &lab.namespaces())?.changes(&before);
     ensure!(changes.is_empty(), "run left: {changes:#?}");
     Ok(())
@@ -265,9 +216,7 @@ fn run_leaves_nothing() -> Result<()> {
 fn strip(netns: &Netns) -> Result<()> {
     // There is nothing to delete where TCX is used.
     let _already_there = netns.tc(&format!("qdisc add dev {INTERFACE} clsact"));
-    netns
-        .tc(&format!("qdisc del dev {INTERFACE} clsact"))
-        .map(|_printed| ())
+    netns.tc(&format!("qdisc del dev {INTERFACE} clsact")).map(|_printed| ())
 }
 
 fn tcx_survives_clsact_removal() -> Result<()> {
@@ -285,12 +234,9 @@ fn backstops() -> Result<()> {
     lab.refused("to a peer", (DropReason::Unsealed, "b"), queue, |marker| {
         frame::udp4(SHARED, a.ipv4, b.ipv4, marker)
     })?;
-    lab.refused(
-        "to a peer as the gateway",
-        (DropReason::Unsealed, "b"),
-        queue,
-        |marker| frame::udp4(SHARED, NET.ipv4(LAN), b.ipv4, marker),
-    )?;
+    lab.refused("to a peer as the gateway", (DropReason::Unsealed, "b"), queue, |marker| {
+        frame::udp4(SHARED, NET.ipv4(LAN), b.ipv4, marker)
+    })?;
     lab.refused("to the host", (DropReason::Unsealed, PARENT), queue, |marker| {
         frame::udp4(SHARED, a.ipv4, NET.ipv4(HOST), marker)
     })?;
@@ -305,11 +251,7 @@ fn removal_leaves_nothing() -> Result<()> {
     let look = || Snapshot::take(&sandbox, &[&first, &second]);
     let empty = look()?;
     let attach = |netns: &Netns, name: &str| {
-        sandbox.ctl(&format!(
-            "attach {} --netns {} --name {name}",
-            NET.name,
-            netns.name()
-        ))
+        sandbox.ctl(&format!("attach {} --netns {} --name {name}", NET.name, netns.name()))
     };
 
     sandbox.network(&NET)?;
@@ -349,7 +291,5 @@ fn vanished_namespace() -> Result<()> {
     // The address is free again, and enforced for whoever has it now.
     lab.sandbox.ctl(&format!("detach {}", lab.endpoint("a").name))?;
     lab.remove("a");
-    lab.sandbox
-        .ctl(&format!("network rm {}", NET.name))
-        .map(|_printed| ())
+    lab.sandbox.ctl(&format!("network rm {}", NET.name)).map(|_printed| ())
 }

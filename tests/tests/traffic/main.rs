@@ -11,11 +11,6 @@ use std::process::ExitCode;
 use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
-    let tests = [
-        allowed::tests(),
-        spoofing::tests(),
-        isolation::tests(),
-        lifecycle::tests(),
-    ];
+    let tests = [allowed::tests(), spoofing::tests(), isolation::tests(), lifecycle::tests()];
     libtest_mimic::run(&Arguments::from_args(), tests.into_iter().flatten().collect()).exit_code()
 }

@@ -39,10 +39,7 @@ fn source_addresses() -> Result<()> {
     let lab = lab()?;
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
     let to = NET.ipv4(LAN);
-    let stranger = Link {
-        source: STRANGER_MAC,
-        destination: LAN_MAC,
-    };
+    let stranger = Link { source: STRANGER_MAC, destination: LAN_MAC };
     lab.refused("a stranger's MAC", (DropReason::SourceMac, "a"), A, |marker| {
         frame::udp4(stranger, a.ipv4, to, marker)
     })?;
@@ -57,16 +54,10 @@ fn source_addresses() -> Result<()> {
             frame::udp4(TO_LAN, source, to, marker)
         })?;
     }
-    lab.refused(
-        "the gateway's address, to a peer",
-        (DropReason::SourceIpv4, "a"),
-        A,
-        |marker| frame::udp4(Link::shared(PARENT_MAC), to, b.ipv4, marker),
-    )?;
-    for (what, source) in [
-        ("a peer's IPv6 address", b.ipv6),
-        ("the gateway's IPv6 address", NET.ipv6(LAN)),
-    ] {
+    lab.refused("the gateway's address, to a peer", (DropReason::SourceIpv4, "a"), A, |marker| {
+        frame::udp4(Link::shared(PARENT_MAC), to, b.ipv4, marker)
+    })?;
+    for (what, source) in [("a peer's IPv6 address", b.ipv6), ("the gateway's IPv6 address", NET.ipv6(LAN))] {
         lab.refused(what, (DropReason::SourceIpv6, "a"), A, |marker| {
             frame::udp6(TO_LAN, source, NET.ipv6(LAN), marker)
         })?;
@@ -78,48 +69,13 @@ fn arp() -> Result<()> {
     let lab = lab()?;
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
     for (what, operation, sender_mac, sender, target) in [
-        (
-            "reply for the gateway",
-            ArpOperation::REPLY,
-            PARENT_MAC,
-            NET.ipv4(LAN),
-            b.ipv4,
-        ),
-        (
-            "gratuitous ARP for a peer",
-            ArpOperation::REPLY,
-            PARENT_MAC,
-            b.ipv4,
-            b.ipv4,
-        ),
-        (
-            "gratuitous ARP for the host",
-            ArpOperation::REQUEST,
-            PARENT_MAC,
-            NET.ipv4(HOST),
-            NET.ipv4(HOST),
-        ),
-        (
-            "own address at a stranger's MAC",
-            ArpOperation::REPLY,
-            STRANGER_MAC,
-            a.ipv4,
-            b.ipv4,
-        ),
-        (
-            "probe for a peer's address",
-            ArpOperation::REQUEST,
-            PARENT_MAC,
-            Ipv4Addr::UNSPECIFIED,
-            b.ipv4,
-        ),
+        ("reply for the gateway", ArpOperation::REPLY, PARENT_MAC, NET.ipv4(LAN), b.ipv4),
+        ("gratuitous ARP for a peer", ArpOperation::REPLY, PARENT_MAC, b.ipv4, b.ipv4),
+        ("gratuitous ARP for the host", ArpOperation::REQUEST, PARENT_MAC, NET.ipv4(HOST), NET.ipv4(HOST)),
+        ("own address at a stranger's MAC", ArpOperation::REPLY, STRANGER_MAC, a.ipv4, b.ipv4),
+        ("probe for a peer's address", ArpOperation::REQUEST, PARENT_MAC, Ipv4Addr::UNSPECIFIED, b.ipv4),
     ] {
-        let message = Arp {
-            operation,
-            sender_mac,
-            sender,
-            target,
-        };
+        let message = Arp { operation, sender_mac, sender, target };
         lab.refused(what, (DropReason::ArpSpoof, "a"), A, |marker| {
             frame::arp(Link::broadcast(PARENT_MAC), message, marker)
         })?;
@@ -130,30 +86,18 @@ fn arp() -> Result<()> {
 fn neighbor_discovery() -> Result<()> {
     let lab = lab()?;
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
-    lab.refused(
-        "advertisement for a peer",
-        (DropReason::NdSpoof, "a"),
-        A,
-        |marker| frame::neighbor_advertisement(PARENT_MAC, a.ipv6, b.ipv6, PARENT_MAC, marker),
-    )?;
-    lab.refused(
-        "own address at a stranger's MAC",
-        (DropReason::NdSpoof, "a"),
-        A,
-        |marker| frame::neighbor_advertisement(PARENT_MAC, a.ipv6, a.ipv6, STRANGER_MAC, marker),
-    )?;
-    lab.refused(
-        "duplicate address detection for a peer",
-        (DropReason::NdSpoof, "a"),
-        A,
-        |marker| frame::neighbor_solicitation(PARENT_MAC, Ipv6Addr::UNSPECIFIED, b.ipv6, marker),
-    )?;
-    lab.refused(
-        "router advertisement",
-        (DropReason::RouterMessage, "a"),
-        A,
-        |marker| frame::router_advertisement(PARENT_MAC, a.ipv6, marker),
-    )
+    lab.refused("advertisement for a peer", (DropReason::NdSpoof, "a"), A, |marker| {
+        frame::neighbor_advertisement(PARENT_MAC, a.ipv6, b.ipv6, PARENT_MAC, marker)
+    })?;
+    lab.refused("own address at a stranger's MAC", (DropReason::NdSpoof, "a"), A, |marker| {
+        frame::neighbor_advertisement(PARENT_MAC, a.ipv6, a.ipv6, STRANGER_MAC, marker)
+    })?;
+    lab.refused("duplicate address detection for a peer", (DropReason::NdSpoof, "a"), A, |marker| {
+        frame::neighbor_solicitation(PARENT_MAC, Ipv6Addr::UNSPECIFIED, b.ipv6, marker)
+    })?;
+    lab.refused("router advertisement", (DropReason::RouterMessage, "a"), A, |marker| {
+        frame::router_advertisement(PARENT_MAC, a.ipv6, marker)
+    })
 }
 
 fn odd_frames() -> Result<()> {
@@ -162,25 +106,17 @@ fn odd_frames() -> Result<()> {
     lab.refused("a VLAN tag", (DropReason::VlanTag, "a"), A, |marker| {
         frame::vlan_udp4(TO_LAN, a.ipv4, NET.ipv4(LAN), marker)
     })?;
-    lab.refused("LLDP", (DropReason::EtherType, "a"), A, |marker| {
-        frame::raw(TO_LAN, 0x88cc, marker)
-    })?;
+    lab.refused("LLDP", (DropReason::EtherType, "a"), A, |marker| frame::raw(TO_LAN, 0x88cc, marker))?;
     lab.refused("a header cut short", (DropReason::Malformed, "a"), A, |marker| {
         let mut frame = frame::udp4(TO_LAN, a.ipv4, NET.ipv4(LAN), marker)?;
         // The total length field still counts what is gone.
         frame.truncate(14 + 20 + 4);
         Ok(frame)
     })?;
-    lab.dropped(
-        "IPv4 that the packet calls IPv6",
-        (DropReason::ProtocolMismatch, "a"),
-        |marker| {
-            PacketSocket::sender(&a.netns, INTERFACE, Door::Queue)?.send_as(
-                &frame::udp4(Link::shared(PARENT_MAC), a.ipv4, b.ipv4, marker)?,
-                ETH_IPV6,
-            )
-        },
-    )
+    lab.dropped("IPv4 that the packet calls IPv6", (DropReason::ProtocolMismatch, "a"), |marker| {
+        PacketSocket::sender(&a.netns, INTERFACE, Door::Queue)?
+            .send_as(&frame::udp4(Link::shared(PARENT_MAC), a.ipv4, b.ipv4, marker)?, ETH_IPV6)
+    })
 }
 
 fn from_the_wire() -> Result<()> {
@@ -197,21 +133,12 @@ fn from_the_wire() -> Result<()> {
         lab.lan_sends(&frame::udp4(FROM_LAN, a.ipv4, NET.ipv4(HOST), marker)?)
     })?;
     lab.dropped("gratuitous ARP for an endpoint", spoof, |marker| {
-        let claim = Arp {
-            operation: ArpOperation::REPLY,
-            sender_mac: LAN_MAC,
-            sender: a.ipv4,
-            target: b.ipv4,
-        };
+        let claim =
+            Arp { operation: ArpOperation::REPLY, sender_mac: LAN_MAC, sender: a.ipv4, target: b.ipv4 };
         lab.lan_sends(&frame::arp(Link::broadcast(LAN_MAC), claim, marker)?)
     })?;
     // Only a slave could send with it: without a seal it never passed our programs.
     lab.dropped("the parent's own MAC", (DropReason::Unsealed, PARENT), |marker| {
-        lab.lan_sends(&frame::udp4(
-            Link::shared(PARENT_MAC),
-            NET.ipv4(LAN),
-            b.ipv4,
-            marker,
-        )?)
+        lab.lan_sends(&frame::udp4(Link::shared(PARENT_MAC), NET.ipv4(LAN), b.ipv4, marker)?)
     })
 }

@@ -41,11 +41,7 @@ impl Apt {
         let install = || {
             let mut command = root.command("apt-get");
             command.env("DEBIAN_FRONTEND", "noninteractive");
-            capture(
-                command
-                    .args(["install", "--yes", "--no-install-recommends"])
-                    .args(packages),
-            )
+            capture(command.args(["install", "--yes", "--no-install-recommends"]).args(packages))
         };
         // A list that is out of date names packages that are gone.
         if install().is_err() && !self.refreshed.get() {
@@ -67,13 +63,8 @@ impl Apt {
     /// Downloads a package and unpacks it below `dir`, installing nothing.
     pub(super) fn unpack(&self, package: &str, dir: &Path) -> Result<()> {
         let downloads = tempfile::tempdir_in(dir)?;
-        let download = || {
-            capture(
-                Command::new("apt-get")
-                    .args(["download", package])
-                    .current_dir(&downloads),
-            )
-        };
+        let download =
+            || capture(Command::new("apt-get").args(["download", package]).current_dir(&downloads));
         if let Err(error) = download() {
             let Some(root) = Root::get().filter(|_| !self.refreshed.get()) else {
                 return Err(error);
@@ -141,12 +132,8 @@ mod tests {
 
     #[test]
     fn a_candidate_is_read_from_the_policy() {
-        assert!(names_candidate(
-            "lz4:\n  Installed: (none)\n  Candidate: 1.9.4-1\n"
-        ));
-        assert!(!names_candidate(
-            "lz4:\n  Installed: (none)\n  Candidate: (none)\n"
-        ));
+        assert!(names_candidate("lz4:\n  Installed: (none)\n  Candidate: 1.9.4-1\n"));
+        assert!(!names_candidate("lz4:\n  Installed: (none)\n  Candidate: (none)\n"));
         assert!(!names_candidate(""));
     }
 }

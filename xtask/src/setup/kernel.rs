@@ -36,20 +36,12 @@ pub(super) fn install(version: Version, apt: &Apt) -> Result<()> {
     apt.unpack(&package, unpacked.path())?;
     let image = fs::read_dir(unpacked.path().join("boot"))?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| {
-            path.file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz"))
-        })
+        .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz")))
         .with_context(|| format!("{package} has no kernel image"))?;
     fs::rename(image, unpacked.path().join("vmlinuz"))?;
     let release = package.trim_start_matches("linux-image-");
     let depmod = find_program("depmod").context("depmod is not on PATH")?;
-    capture(
-        Command::new(depmod)
-            .arg("--basedir")
-            .arg(unpacked.path())
-            .arg(release),
-    )?;
+    capture(Command::new(depmod).arg("--basedir").arg(unpacked.path()).arg(release))?;
     Kernel::open(unpacked.path())?.vmlinux()?;
 
     // What an interrupted set-up or a changed layout left there.
@@ -62,10 +54,7 @@ pub(super) fn install(version: Version, apt: &Apt) -> Result<()> {
 
 /// The package of the newest kernel of a series that this system's lists have.
 fn find_package(version: Version, apt: &Apt) -> Result<Option<String>> {
-    for meta in [
-        format!("linux-image-{version}-cloud-amd64"),
-        "linux-image-cloud-amd64".to_owned(),
-    ] {
+    for meta in [format!("linux-image-{version}-cloud-amd64"), "linux-image-cloud-amd64".to_owned()] {
         if let Some(package) = resolve(&apt.depends(&meta)?, version) {
             return Ok(Some(package.to_owned()));
         }
@@ -89,16 +78,10 @@ mod tests {
     #[test]
     fn the_kernel_of_the_series_is_picked() {
         let meta = "linux-image-cloud-amd64\n  Depends: linux-image-6.1.0-56-cloud-amd64\n";
-        assert_eq!(
-            resolve(meta, Version::V6_1),
-            Some("linux-image-6.1.0-56-cloud-amd64")
-        );
+        assert_eq!(resolve(meta, Version::V6_1), Some("linux-image-6.1.0-56-cloud-amd64"));
         assert_eq!(resolve(meta, Version::V6_12), None);
         let backport = "linux-image-6.12-cloud-amd64\n  Depends: linux-image-6.12.117+deb12-cloud-amd64\n";
-        assert_eq!(
-            resolve(backport, Version::V6_12),
-            Some("linux-image-6.12.117+deb12-cloud-amd64")
-        );
+        assert_eq!(resolve(backport, Version::V6_12), Some("linux-image-6.12.117+deb12-cloud-amd64"));
         assert_eq!(resolve(backport, Version::V6_1), None);
         assert_eq!(resolve("", Version::V6_1), None);
     }

@@ -30,19 +30,8 @@ pub(super) fn install(apt: &Apt) -> Result<()> {
     };
     let mut command = Command::new("cargo");
     command
-        .args([
-            "install",
-            "bpf-linker",
-            "--version",
-            VERSION,
-            "--locked",
-            "--force",
-        ])
-        .args([
-            "--no-default-features",
-            "--features",
-            &format!("llvm-{LLVM_MAJOR}"),
-        ])
+        .args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force"])
+        .args(["--no-default-features", "--features", &format!("llvm-{LLVM_MAJOR}")])
         // Without it the link step looks for an LLVM in the wrong place.
         .env("LLVM_PREFIX", prefix)
         .env_remove("CARGO_TARGET_DIR");
@@ -55,13 +44,10 @@ fn llvm_prefix() -> Option<String> {
         return Some(prefix);
     }
     let versioned = format!("llvm-config-{LLVM_MAJOR}");
-    [&*versioned, "llvm-config"]
-        .into_iter()
-        .filter(|name| find_program(name).is_some())
-        .find_map(|name| {
-            let version = capture(Command::new(name).arg("--version")).ok()?;
-            let major: u32 = version.split('.').next()?.parse().ok()?;
-            let prefix = capture(Command::new(name).arg("--prefix")).ok()?;
-            (major == LLVM_MAJOR).then(|| prefix.trim().to_owned())
-        })
+    [&*versioned, "llvm-config"].into_iter().filter(|name| find_program(name).is_some()).find_map(|name| {
+        let version = capture(Command::new(name).arg("--version")).ok()?;
+        let major: u32 = version.split('.').next()?.parse().ok()?;
+        let prefix = capture(Command::new(name).arg("--prefix")).ok()?;
+        (major == LLVM_MAJOR).then(|| prefix.trim().to_owned())
+    })
 }

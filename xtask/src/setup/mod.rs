@@ -142,11 +142,7 @@ impl Command {
             }
         }
         if failures > 0 {
-            let hint = if self.check {
-                "; `cargo xtask setup` provides it"
-            } else {
-                ""
-            };
+            let hint = if self.check { "; `cargo xtask setup` provides it" } else { "" };
             eprintln!("xtask: {failures} of {} missing{hint}", Step::ALL.len());
         }
         Ok(u8::from(failures > 0))
@@ -158,9 +154,7 @@ pub(crate) fn ensure(steps: impl IntoIterator<Item = Step>) -> Result<()> {
     let apt = Apt::default();
     for step in steps {
         if let Status::Missing(what) = step.check() {
-            let detail = step
-                .provide(&apt, &what)
-                .map_err(|error| error.context(step.name()))?;
+            let detail = step.provide(&apt, &what).map_err(|error| error.context(step.name()))?;
             eprintln!("✓ {:<16} {detail}", step.name());
         }
     }

@@ -51,15 +51,7 @@ pub(super) fn install(apt: &Apt) -> Result<()> {
         // Neither is ours to change; the reason is the one that `check` gave.
         return choose().map(drop);
     }
-    let by_rustup = [
-        "toolchain",
-        "install",
-        NIGHTLY,
-        "--profile",
-        "minimal",
-        "--component",
-        "rust-src",
-    ];
+    let by_rustup = ["toolchain", "install", NIGHTLY, "--profile", "minimal", "--component", "rust-src"];
     let sysroot = match capture(Command::new("rustup").args(by_rustup)) {
         Ok(_) => sysroot(NIGHTLY)?,
         Err(_) if Apt::is_there() => {
@@ -73,18 +65,13 @@ pub(super) fn install(apt: &Apt) -> Result<()> {
 
 /// Whether a toolchain can build the programs; an error says why not.
 fn fits(name: &str) -> Result<()> {
-    let Ok(version) = capture(&mut rustc(name, "-vV")) else {
-        bail!("not installed")
-    };
+    let Ok(version) = capture(&mut rustc(name, "-vV")) else { bail!("not installed") };
     match llvm_major(&version) {
         Some(LLVM_MAJOR) => {}
         Some(other) => bail!("has LLVM {other}, not {LLVM_MAJOR}"),
         None => bail!("names no LLVM version"),
     }
-    if !Path::new(&sysroot(name)?)
-        .join("lib/rustlib/src/rust/library/core")
-        .is_dir()
-    {
+    if !Path::new(&sysroot(name)?).join("lib/rustlib/src/rust/library/core").is_dir() {
         bail!("has no library sources");
     }
     Ok(())
@@ -103,9 +90,7 @@ fn rustc(toolchain: &str, argument: &str) -> Command {
 
 /// Reads `rustc -vV`.
 fn llvm_major(version: &str) -> Option<u32> {
-    let llvm = version
-        .lines()
-        .find_map(|line| line.strip_prefix("LLVM version: "))?;
+    let llvm = version.lines().find_map(|line| line.strip_prefix("LLVM version: "))?;
     llvm.split('.').next()?.parse().ok()
 }
 
@@ -115,10 +100,7 @@ mod tests {
 
     #[test]
     fn the_llvm_version_is_read() {
-        assert_eq!(
-            llvm_major("rustc 1.96.0\nrelease: 1.96.0\nLLVM version: 22.1.8\n"),
-            Some(22)
-        );
+        assert_eq!(llvm_major("rustc 1.96.0\nrelease: 1.96.0\nLLVM version: 22.1.8\n"), Some(22));
         assert_eq!(llvm_major("rustc 1.96.0\n"), None);
     }
 }

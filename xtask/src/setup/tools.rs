@@ -18,15 +18,11 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) const EMULATOR: Self = Self {
-        tools: &[("qemu-system-x86_64", "qemu-system-x86")],
-        file_server: true,
-    };
+    pub(super) const EMULATOR: Self =
+        Self { tools: &[("qemu-system-x86_64", "qemu-system-x86")], file_server: true };
 
-    pub(super) const UNPACKING: Self = Self {
-        tools: &[("zstd", "zstd"), ("lz4", "lz4"), ("depmod", "kmod")],
-        file_server: false,
-    };
+    pub(super) const UNPACKING: Self =
+        Self { tools: &[("zstd", "zstd"), ("lz4", "lz4"), ("depmod", "kmod")], file_server: false };
 
     pub(super) const NETWORK: Self = Self {
         tools: &[
@@ -68,10 +64,7 @@ impl Group {
     }
 
     fn missing(&self) -> impl Iterator<Item = Tool> {
-        self.tools
-            .iter()
-            .copied()
-            .filter(|(program, _)| find_program(program).is_none())
+        self.tools.iter().copied().filter(|(program, _)| find_program(program).is_none())
     }
 
     fn lacks_file_server(&self) -> bool {

@@ -37,11 +37,7 @@ impl Command {
             }
             return Ok(0);
         }
-        let suites = if self.only.is_empty() {
-            Suite::value_variants()
-        } else {
-            &self.only
-        };
+        let suites = if self.only.is_empty() { Suite::value_variants() } else { &self.only };
         setup::ensure(Step::BUILD)?;
         for suite in suites {
             setup::ensure(suite.steps())?;
@@ -57,11 +53,7 @@ impl Command {
                 println!("FAILED {}: {error:#}", suite.name());
                 Tally::failure()
             });
-            lines.push(format!(
-                "{:<14} {tally} in {:.1} s",
-                suite.name(),
-                begin.elapsed().as_secs_f32()
-            ));
+            lines.push(format!("{:<14} {tally} in {:.1} s", suite.name(), begin.elapsed().as_secs_f32()));
             total += tally;
         }
         println!("──");

@@ -65,10 +65,9 @@ impl Suite {
         match self {
             Self::Unit => Vec::new(),
             Self::Programs | Self::Cli => Step::NATIVE.into(),
-            Self::Traffic6_12 | Self::Traffic6_1 => Step::NATIVE
-                .into_iter()
-                .chain(self.kernel().map(Step::vm).into_iter().flatten())
-                .collect(),
+            Self::Traffic6_12 | Self::Traffic6_1 => {
+                Step::NATIVE.into_iter().chain(self.kernel().map(Step::vm).into_iter().flatten()).collect()
+            }
         }
     }
 
@@ -103,10 +102,7 @@ impl Suite {
             |it: &Executable| it.kind == "test" && [PROGRAMS, CLI, TRAFFIC].contains(&&*it.name);
         let names: &[&str] = match self {
             Self::Unit => {
-                return Ok(built
-                    .iter()
-                    .filter(|it| it.is_test && !kernel_target(it))
-                    .collect());
+                return Ok(built.iter().filter(|it| it.is_test && !kernel_target(it)).collect());
             }
             Self::Programs => &[PROGRAMS],
             Self::Cli => &[CLI],
@@ -127,10 +123,7 @@ impl Suite {
         }
         let mut tally = report.tally;
         let uncounted = if report.finished < targets {
-            Some(format!(
-                "{} of {targets} test executables did not finish",
-                targets - report.finished
-            ))
+            Some(format!("{} of {targets} test executables did not finish", targets - report.finished))
         } else if !success && tally.failed == 0 {
             Some("a test executable failed without a failed test".to_owned())
         } else if everything && tally.is_empty() {
@@ -154,14 +147,8 @@ fn in_vm(
     env: &BTreeMap<String, String>,
 ) -> Result<(bool, String)> {
     let paths = targets.iter().map(|it| it.path.to_string_lossy().into_owned());
-    let argv = ["sh", "-c", RUN_EACH, "suites"]
-        .map(str::to_owned)
-        .into_iter()
-        .chain(paths);
-    let argv = argv
-        .chain(["--".to_owned()])
-        .chain(args.iter().cloned())
-        .collect();
+    let argv = ["sh", "-c", RUN_EACH, "suites"].map(str::to_owned).into_iter().chain(paths);
+    let argv = argv.chain(["--".to_owned()]).chain(args.iter().cloned()).collect();
     let outcome = Vm::new(version).run(argv, &dirs::workspace(), env)?;
     Ok((outcome.status == 0, outcome.output))
 }
@@ -175,16 +162,8 @@ fn on_host(
 ) -> Result<(bool, String)> {
     let (mut success, mut output) = (true, String::new());
     for target in targets {
-        let mut command = if as_root {
-            root_command(&target.path, env)?
-        } else {
-            Command::new(&target.path)
-        };
-        command
-            .args(args)
-            .current_dir(&target.package)
-            .env("CARGO_MANIFEST_DIR", &target.package)
-            .envs(env);
+        let mut command = if as_root { root_command(&target.path, env)? } else { Command::new(&target.path) };
+        command.args(args).current_dir(&target.package).env("CARGO_MANIFEST_DIR", &target.package).envs(env);
         let status = tee(&mut command, &mut output)?;
         success &= status.success();
     }
@@ -200,23 +179,15 @@ fn root_command(program: &Path, env: &BTreeMap<String, String>) -> Result<Comman
         bail!("it takes root, and `sudo -n` is refused: run it as root, or leave it out with --only");
     }
     let mut command = Command::new("sudo");
-    command
-        .args(["-n", "env"])
-        .args(env.iter().map(|(name, value)| format!("{name}={value}")))
-        .arg(program);
+    command.args(["-n", "env"]).args(env.iter().map(|(name, value)| format!("{name}={value}"))).arg(program);
     Ok(command)
 }
 
 /// Runs a command, shows what it prints as it comes, and keeps it.
 fn tee(command: &mut Command, output: &mut String) -> Result<ExitStatus> {
     let (mut reader, writer) = std::io::pipe()?;
-    command
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer);
-    let mut child = die_with_parent(command)
-        .spawn()
-        .context("can't run a test executable")?;
+    command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+    let mut child = die_with_parent(command).spawn().context("can't run a test executable")?;
     // The command holds the pipe's other end, and would keep it open.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut text = Vec::new();

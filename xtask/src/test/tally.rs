@@ -17,10 +17,7 @@ pub(super) struct Tally {
 impl Tally {
     /// One failure that no test reported.
     pub(super) fn failure() -> Self {
-        Self {
-            failed: 1,
-            ..Self::default()
-        }
+        Self { failed: 1, ..Self::default() }
     }
 
     /// Whether no test ran; skipped ones did not.
@@ -39,11 +36,7 @@ impl AddAssign for Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        )
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 }
 
@@ -81,9 +74,7 @@ impl Report {
             }
         }
         for _ in named..ignored {
-            report
-                .unexpected
-                .push("a test was ignored without a reason".to_owned());
+            report.unexpected.push("a test was ignored without a reason".to_owned());
         }
         report.tally.failed += u32::try_from(report.unexpected.len()).unwrap_or(u32::MAX);
         report
@@ -94,9 +85,7 @@ impl Report {
 fn closing(line: &str) -> Option<(u32, u32, u32)> {
     let (_verdict, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let count = |what: &str| {
-        let text = counts
-            .split(';')
-            .find_map(|part| part.trim().strip_suffix(what))?;
+        let text = counts.split(';').find_map(|part| part.trim().strip_suffix(what))?;
         text.trim().parse().ok()
     };
     Some((count("passed")?, count("failed")?, count("ignored")?))
@@ -104,14 +93,8 @@ fn closing(line: &str) -> Option<(u32, u32, u32)> {
 
 /// Reads `skip NAME: REASON`, which on one thread comes behind `test NAME ... `.
 fn skip(line: &str) -> Option<&str> {
-    let line = if line.starts_with("test ") {
-        line.split_once(" ... ")?.1
-    } else {
-        line
-    };
-    line.strip_prefix("skip ")
-        .filter(|skip| skip.contains(": "))
-        .map(str::trim_end)
+    let line = if line.starts_with("test ") { line.split_once(" ... ")?.1 } else { line };
+    line.strip_prefix("skip ").filter(|skip| skip.contains(": ")).map(str::trim_end)
 }
 
 #[cfg(test)]
@@ -124,14 +107,7 @@ mod tests {
             test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s\r\n\
             test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s\n";
         let report = Report::read(Suite::Unit, output);
-        assert_eq!(
-            report.tally,
-            Tally {
-                passed: 3,
-                failed: 1,
-                skipped: 0
-            }
-        );
+        assert_eq!(report.tally, Tally { passed: 3, failed: 1, skipped: 0 });
         assert_eq!((report.finished, report.unexpected.len()), (2, 0));
     }
 
@@ -142,14 +118,7 @@ mod tests {
             ignored (TCX needs Linux 6.6 (Linux 6.1.0-56-cloud-amd64))\n\
             test result: ok. 4 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.1s\n";
         let report = Report::read(Suite::Traffic6_1, output);
-        assert_eq!(
-            report.tally,
-            Tally {
-                passed: 4,
-                failed: 0,
-                skipped: 2
-            }
-        );
+        assert_eq!(report.tally, Tally { passed: 4, failed: 0, skipped: 2 });
     }
 
     #[test]
@@ -157,20 +126,10 @@ mod tests {
         let output = "skip links::pinned: TCX needs Linux 6.6 (Linux 6.12.117)\n\
             test result: ok. 4 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.1s\n";
         let report = Report::read(Suite::Traffic6_12, output);
-        assert_eq!(
-            report.tally,
-            Tally {
-                passed: 4,
-                failed: 2,
-                skipped: 0
-            }
-        );
+        assert_eq!(report.tally, Tally { passed: 4, failed: 2, skipped: 0 });
         assert_eq!(
             report.unexpected,
-            [
-                "links::pinned: TCX needs Linux 6.6 (Linux 6.12.117)",
-                "a test was ignored without a reason"
-            ]
+            ["links::pinned: TCX needs Linux 6.6 (Linux 6.12.117)", "a test was ignored without a reason"]
         );
     }
 
@@ -178,22 +137,11 @@ mod tests {
     fn prose_is_neither() {
         assert_eq!(closing("test result: fine"), None);
         assert_eq!(skip("we skip this: why not"), None);
-        assert_eq!(
-            Report::read(Suite::Unit, "test results: 3 passed\n"),
-            Report::default()
-        );
+        assert_eq!(Report::read(Suite::Unit, "test results: 3 passed\n"), Report::default());
     }
 
     #[test]
     fn the_last_line_is_plain() {
-        assert_eq!(
-            Tally {
-                passed: 7,
-                failed: 0,
-                skipped: 2
-            }
-            .to_string(),
-            "7 passed, 0 failed, 2 skipped"
-        );
+        assert_eq!(Tally { passed: 7, failed: 0, skipped: 2 }.to_string(), "7 passed, 0 failed, 2 skipped");
     }
 }

@@ -19,42 +19,24 @@ pub(crate) enum Accelerator {
 }
 
 /// A guest that only reports its boot takes about a second with KVM.
-const PROBE: console::Limits = console::Limits {
-    total: Duration::from_secs(8),
-    silence: Duration::from_secs(8),
-    echo: false,
-};
+const PROBE: console::Limits =
+    console::Limits { total: Duration::from_secs(8), silence: Duration::from_secs(8), echo: false };
 
 impl Accelerator {
     /// Boots `kernel` once with KVM to see whether that works; a nested host may offer the device and then hang.
     ///
     /// The answer is kept until the host's kernel changes.
     pub(super) fn choose(kernel: &Kernel) -> Result<Self> {
-        if fs::File::options()
-            .read(true)
-            .write(true)
-            .open("/dev/kvm")
-            .is_err()
-        {
+        if fs::File::options().read(true).write(true).open("/dev/kvm").is_err() {
             return Ok(Self::Tcg);
         }
         let host = fs::read_to_string("/proc/sys/kernel/osrelease")?;
         let memo = dirs::cache()?.join(format!("kvm-{}", host.trim()));
         if let Ok(known) = fs::read_to_string(&memo) {
-            return Ok(if known.trim() == "works" {
-                Self::Kvm
-            } else {
-                Self::Tcg
-            });
+            return Ok(if known.trim() == "works" { Self::Kvm } else { Self::Tcg });
         }
         eprintln!("vm: trying KVM, once");
-        let boot = Boot {
-            kernel,
-            accelerator: Self::Kvm,
-            memory: 512,
-            shares: &[],
-            job: None,
-        };
+        let boot = Boot { kernel, accelerator: Self::Kvm, memory: 512, shares: &[], job: None };
         let (accelerator, note) = match boot.run(&PROBE) {
             Ok(_) => (Self::Kvm, "works\n".to_owned()),
             Err(error) => (Self::Tcg, format!("{error:#}\n")),

@@ -37,21 +37,12 @@ const POLL: Duration = Duration::from_millis(300);
 
 /// Runs QEMU to its end and returns what it printed; calls `booted` until that says that the guest has booted.
 pub(super) fn follow(mut qemu: Command, limits: &Limits, booted: impl FnMut() -> bool) -> Result<String> {
-    let child = die_with_parent(&mut qemu)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn();
+    let child = die_with_parent(&mut qemu).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let mut guest = Guest(child.context("can't start QEMU")?);
     let stdout = guest.0.stdout.take().context("QEMU's output is piped")?;
     let (sender, chunks) = sync_channel::<Vec<u8>>(64);
     std::thread::spawn(move || read_chunks(stdout, |chunk| sender.send(chunk).is_ok()));
-    Console {
-        chunks,
-        limits,
-        text: Vec::new(),
-        line_start: 0,
-    }
-    .follow(booted)
+    Console { chunks, limits, text: Vec::new(), line_start: 0 }.follow(booted)
 }
 
 /// Reads until the end or until `take` refuses.
@@ -96,10 +87,7 @@ impl Console<'_> {
                 if failure.is_some() {
                     break;
                 }
-                bail!(
-                    "it ran for {} s, which is its limit (--timeout)",
-                    self.limits.total.as_secs()
-                );
+                bail!("it ran for {} s, which is its limit (--timeout)", self.limits.total.as_secs());
             }
             if last_output.elapsed() >= self.limits.silence {
                 let what = if is_booted { "said nothing" } else { "didn't boot" };

@@ -18,11 +18,7 @@ pub(super) fn write(path: &Path, init: &Path, modules: &[PathBuf], job: Option<J
     archive.file("/init", 0o755, &read(init)?)?;
     let mut names = Vec::new();
     for module in modules {
-        let name = module
-            .file_name()
-            .context("a module is a file")?
-            .to_string_lossy()
-            .into_owned();
+        let name = module.file_name().context("a module is a file")?.to_string_lossy().into_owned();
         archive.file(&format!("{MODULE_DIR}/{name}"), 0o644, &read(module)?)?;
         names.push(name);
     }
@@ -41,12 +37,7 @@ struct Archive<W: Write>(W);
 
 impl<W: Write> Archive<W> {
     fn directory(&mut self, path: &str) -> Result<()> {
-        self.entry(
-            entry(path)
-                .mode(0o755)
-                .set_mode_file_type(ModeFileType::Directory),
-            &[],
-        )
+        self.entry(entry(path).mode(0o755).set_mode_file_type(ModeFileType::Directory), &[])
     }
 
     fn console(&mut self) -> Result<()> {
@@ -55,10 +46,7 @@ impl<W: Write> Archive<W> {
     }
 
     fn file(&mut self, path: &str, mode: u32, content: &[u8]) -> Result<()> {
-        self.entry(
-            entry(path).mode(mode).set_mode_file_type(ModeFileType::Regular),
-            content,
-        )
+        self.entry(entry(path).mode(mode).set_mode_file_type(ModeFileType::Regular), content)
     }
 
     fn entry(&mut self, header: Builder, content: &[u8]) -> Result<()> {
@@ -82,11 +70,8 @@ mod tests {
     #[test]
     fn the_archive_holds_init_modules_and_the_job() {
         let dir = tempfile::tempdir().unwrap();
-        let (init, module, archive) = (
-            dir.path().join("i"),
-            dir.path().join("fuse.ko"),
-            dir.path().join("a"),
-        );
+        let (init, module, archive) =
+            (dir.path().join("i"), dir.path().join("fuse.ko"), dir.path().join("a"));
         fs::write(&init, "elf").unwrap();
         fs::write(&module, "ko").unwrap();
         write(&archive, &init, &[module], None).unwrap();

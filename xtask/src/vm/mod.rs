@@ -77,12 +77,7 @@ impl Command {
 impl Vm {
     /// A VM with the default limits.
     pub(crate) fn new(kernel: Version) -> Self {
-        Self {
-            kernel,
-            timeout: Duration::from_secs(1800),
-            silence: Duration::from_secs(180),
-            memory: 2048,
-        }
+        Self { kernel, timeout: Duration::from_secs(1800), silence: Duration::from_secs(180), memory: 2048 }
     }
 
     /// Runs `argv` in a fresh guest, shows its output as it comes, and returns it with the exit status.
@@ -105,24 +100,11 @@ impl Vm {
             out: out.clone(),
         };
         let accelerator = Accelerator::choose(&kernel)?;
-        let shares = [
-            Share::read_only(ROOT_TAG, Path::new("/")),
-            Share::writable(OUT_TAG, &out),
-        ];
-        let boot = Boot {
-            kernel: &kernel,
-            accelerator,
-            memory: self.memory,
-            shares: &shares,
-            job: Some(job),
-        };
-        let limits = console::Limits {
-            total: self.timeout,
-            silence: self.silence,
-            echo: true,
-        };
-        boot.run(&limits)
-            .with_context(|| format!("the VM (kernel {}) failed", kernel.release))
+        let shares = [Share::read_only(ROOT_TAG, Path::new("/")), Share::writable(OUT_TAG, &out)];
+        let boot =
+            Boot { kernel: &kernel, accelerator, memory: self.memory, shares: &shares, job: Some(job) };
+        let limits = console::Limits { total: self.timeout, silence: self.silence, echo: true };
+        boot.run(&limits).with_context(|| format!("the VM (kernel {}) failed", kernel.release))
     }
 }
 
@@ -145,20 +127,14 @@ impl Boot<'_> {
         let init = build::vm_init()?;
         initramfs::write(&initrd, &init, &modules, self.job)?;
 
-        let servers = self
-            .shares
-            .iter()
-            .map(|share| share.serve(run_dir.path()))
-            .collect::<Result<Vec<_>>>()?;
+        let servers =
+            self.shares.iter().map(|share| share.serve(run_dir.path())).collect::<Result<Vec<_>>>()?;
         let mut qemu = qemu::command(&qemu::Machine {
             vmlinux: &self.kernel.vmlinux()?,
             initrd: &initrd,
             accelerator: self.accelerator,
             memory: self.memory,
-            sockets: &servers
-                .iter()
-                .map(|server| (server.tag(), server.socket()))
-                .collect::<Vec<_>>(),
+            sockets: &servers.iter().map(|server| (server.tag(), server.socket())).collect::<Vec<_>>(),
             status: &status,
         })?;
         // Opened before QEMU starts, so that both stay readable once the folder is gone.
@@ -176,10 +152,7 @@ impl Boot<'_> {
         let status = std::io::read_to_string(&status)?;
         match status.lines().last().map(str::parse) {
             Some(Ok(status)) => Ok(Outcome { status, output }),
-            _ => bail!(
-                "QEMU ended before the command did\n{}",
-                std::io::read_to_string(stderr.1)?.trim()
-            ),
+            _ => bail!("QEMU ended before the command did\n{}", std::io::read_to_string(stderr.1)?.trim()),
         }
     }
 }
@@ -190,9 +163,7 @@ fn passed_environment() -> impl Iterator<Item = (String, String)> {
         PASSED_NAMES.contains(&name) || PASSED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
     };
     let plain = (!std::io::stdout().is_terminal()).then(|| ("NO_COLOR".to_owned(), "1".to_owned()));
-    std::env::vars()
-        .filter(move |(name, _)| passed(name))
-        .chain(plain)
+    std::env::vars().filter(move |(name, _)| passed(name)).chain(plain)
 }
 
 /// Parses a number of seconds for clap.

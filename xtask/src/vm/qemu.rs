@@ -34,25 +34,10 @@ pub(super) fn command(machine: &Machine<'_>) -> Result<Command> {
     let mut command = Command::new(qemu);
     command
         .args(["-M", "q35,memory-backend=memory", "-smp", "1", "-m", &memory])
-        .args([
-            "-object",
-            &format!("memory-backend-memfd,id=memory,size={memory},share=on"),
-        ])
+        .args(["-object", &format!("memory-backend-memfd,id=memory,size={memory},share=on")])
         .args(machine.accelerator.arguments())
-        .args([
-            "-nodefaults",
-            "-no-reboot",
-            "-display",
-            "none",
-            "-monitor",
-            "none",
-        ])
-        .args([
-            "-serial",
-            "stdio",
-            "-serial",
-            &format!("file:{}", machine.status.display()),
-        ])
+        .args(["-nodefaults", "-no-reboot", "-display", "none", "-monitor", "none"])
+        .args(["-serial", "stdio", "-serial", &format!("file:{}", machine.status.display())])
         .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x4"])
         .arg("-kernel")
         .arg(machine.vmlinux)

@@ -51,20 +51,12 @@ pub(crate) fn file_server() -> Option<(&'static str, Flavour)> {
 impl<'a> Share<'a> {
     /// A folder that the guest only reads, so that the guest may keep what it saw.
     pub(super) fn read_only(tag: &'static str, source: &'a Path) -> Self {
-        Self {
-            tag,
-            source,
-            writable: false,
-        }
+        Self { tag, source, writable: false }
     }
 
     /// A folder that the guest writes to.
     pub(super) fn writable(tag: &'static str, source: &'a Path) -> Self {
-        Self {
-            tag,
-            source,
-            writable: true,
-        }
+        Self { tag, source, writable: true }
     }
 
     /// Starts the daemon, with its socket and log in `dir`.
@@ -74,18 +66,9 @@ impl<'a> Share<'a> {
         let log = dir.join(format!("{}.log", self.tag));
         let log_file = File::create(&log)?;
         let mut command = self.command(program, flavour, &socket);
-        command
-            .stdin(Stdio::null())
-            .stdout(log_file.try_clone()?)
-            .stderr(log_file);
-        let child = die_with_parent(&mut command)
-            .spawn()
-            .with_context(|| format!("can't run {program}"))?;
-        let mut server = Server {
-            tag: self.tag,
-            socket,
-            child,
-        };
+        command.stdin(Stdio::null()).stdout(log_file.try_clone()?).stderr(log_file);
+        let child = die_with_parent(&mut command).spawn().with_context(|| format!("can't run {program}"))?;
+        let mut server = Server { tag: self.tag, socket, child };
         server.wait_for_socket(&log)?;
         Ok(server)
     }
@@ -109,10 +92,9 @@ impl<'a> Share<'a> {
                 .arg(format!("--shared-dir={source}"))
                 .arg(format!("--cache={cache}"))
                 .arg(format!("--sandbox={}", if root { "chroot" } else { "none" })),
-            Flavour::C => command.arg(format!("--socket-path={socket}")).args([
-                "-o",
-                &format!("source={source},cache={cache},sandbox=chroot,log_level=err"),
-            ]),
+            Flavour::C => command
+                .arg(format!("--socket-path={socket}"))
+                .args(["-o", &format!("source={source},cache={cache},sandbox=chroot,log_level=err")]),
         };
         command
     }

@@ -150,30 +150,21 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     },
 ];
 
-const TO_LAN: Link = Link {
-    source: PARENT_MAC,
-    destination: LAN_MAC,
-};
+const TO_LAN: Link = Link { source: PARENT_MAC, destination: LAN_MAC };
 
 fn ping(from: &Endpoint, address: &str) -> Result<Outcome> {
-    Ok(if from.netns.pings(address, 56, 5)? {
-        Delivered
-    } else {
-        Stopped
-    })
+    Ok(if from.netns.pings(address, 56, 5)? { Delivered } else { Stopped })
 }
 
 /// A plain datagram: what any program in a container can send, given the neighbour entry.
 fn host_socket(world: &World, hope: Outcome) -> Result<Outcome> {
     let host = WEB.ipv4(HOST);
-    world.web.netns.ip(&format!(
-        "neigh replace {host} lladdr {} dev {INTERFACE} nud permanent",
-        mac(PARENT_MAC)
-    ))?;
+    world
+        .web
+        .netns
+        .ip(&format!("neigh replace {host} lladdr {} dev {INTERFACE} nud permanent", mac(PARENT_MAC)))?;
     let watch = Watch::new().socket("host", &world.sandbox.host)?;
-    observe(&watch, "host", hope, |marker| {
-        datagram(&world.web, &host.to_string(), marker)
-    })
+    observe(&watch, "host", hope, |marker| datagram(&world.web, &host.to_string(), marker))
 }
 
 fn other_network(world: &World, hope: Outcome) -> Result<Outcome> {
@@ -183,24 +174,18 @@ fn other_network(world: &World, hope: Outcome) -> Result<Outcome> {
         mac(PARENT_MAC)
     ))?;
     let watch = Watch::new().socket("db", &world.db.netns)?;
-    observe(&watch, "db", hope, |marker| {
-        datagram(&world.web, &db.to_string(), marker)
-    })
+    observe(&watch, "db", hope, |marker| datagram(&world.web, &db.to_string(), marker))
 }
 
 fn private_peer(world: &World, link: Link, hope: Outcome) -> Result<Outcome> {
     let (lab1, lab2) = (&world.lab1, &world.lab2);
-    to_endpoint(lab1, lab2, Door::Queue, hope, |marker| {
-        frame::udp4(link, lab1.ipv4, lab2.ipv4, marker)
-    })
+    to_endpoint(lab1, lab2, Door::Queue, hope, |marker| frame::udp4(link, lab1.ipv4, lab2.ipv4, marker))
 }
 
 fn datagram(from: &Endpoint, address: &str, payload: &[u8]) -> Result<()> {
     from.netns.enter(|| {
         let socket = UdpSocket::bind("0.0.0.0:0").context("bind a UDP socket")?;
-        socket
-            .send_to(payload, (address, PORT))
-            .with_context(|| format!("send to {address}"))?;
+        socket.send_to(payload, (address, PORT)).with_context(|| format!("send to {address}"))?;
         Ok(())
     })
 }
@@ -223,9 +208,7 @@ fn to_lan(
     build: impl FnOnce(&[u8]) -> Result<Vec<u8>>,
 ) -> Result<Outcome> {
     let watch = Watch::new().wire("lan", &world.sandbox.lan, INTERFACE)?;
-    observe(&watch, "lan", hope, |marker| {
-        from.send(&build(marker)?, Door::Queue)
-    })
+    observe(&watch, "lan", hope, |marker| from.send(&build(marker)?, Door::Queue))
 }
 
 fn observe(

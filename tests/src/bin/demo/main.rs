@@ -63,10 +63,7 @@ fn demo(args: &Args) -> Result<bool> {
         }
     };
     let start = Instant::now();
-    say(&format!(
-        "{PICTURE}\n\nAll of it are network namespaces on Linux {}.",
-        harness::kernel_release()
-    ));
+    say(&format!("{PICTURE}\n\nAll of it are network namespaces on Linux {}.", harness::kernel_release()));
 
     say("\n1. Stock ipvlan, made with ip(8)");
     let world = World::build(new_sandbox(Maker::Stock, args)?).context("set up stock ipvlan")?;
@@ -87,11 +84,7 @@ fn demo(args: &Args) -> Result<bool> {
     let mut rows = Vec::new();
     let mut before = Stats::read(&world.sandbox)?;
     for (attempt, stock) in ATTEMPTS.iter().zip(stock) {
-        let hope = if attempt.dropped.is_some() {
-            Outcome::Stopped
-        } else {
-            Outcome::Delivered
-        };
+        let hope = if attempt.dropped.is_some() { Outcome::Stopped } else { Outcome::Delivered };
         let outcome =
             (attempt.act)(&world, hope).with_context(|| format!("with enforcement: {}", attempt.what))?;
         let after = Stats::read(&world.sandbox)?;
@@ -102,10 +95,7 @@ fn demo(args: &Args) -> Result<bool> {
     if people {
         println!("\n{}", report::table(&rows));
         for command in ["ps", "stats"] {
-            println!(
-                "\n$ ipvlan-ctl {command}\n{}",
-                world.sandbox.ctl(command)?.trim_end()
-            );
+            println!("\n$ ipvlan-ctl {command}\n{}", world.sandbox.ctl(command)?.trim_end());
         }
     } else {
         println!("{}", serde_json::to_string_pretty(&rows)?);
@@ -121,10 +111,7 @@ fn demo(args: &Args) -> Result<bool> {
             start.elapsed().as_secs_f32()
         ));
     } else {
-        eprintln!(
-            "error: {} thing(s) came out otherwise than expected",
-            complaints.len()
-        );
+        eprintln!("error: {} thing(s) came out otherwise than expected", complaints.len());
     }
     Ok(complaints.is_empty())
 }

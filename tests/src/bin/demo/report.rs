@@ -25,28 +25,14 @@ impl Row {
     pub(crate) fn new(attempt: &Attempt, stock: Outcome, enforced: Outcome, rises: &[Rise]) -> Self {
         let mut unexpected = Vec::new();
         if stock != attempt.stock {
-            unexpected.push(format!(
-                "stock ipvlan: {}, not {}",
-                word(stock),
-                word(attempt.stock)
-            ));
+            unexpected.push(format!("stock ipvlan: {}, not {}", word(stock), word(attempt.stock)));
         }
-        let expected = if attempt.dropped.is_some() {
-            Outcome::Stopped
-        } else {
-            Outcome::Delivered
-        };
+        let expected = if attempt.dropped.is_some() { Outcome::Stopped } else { Outcome::Delivered };
         if enforced != expected {
-            unexpected.push(format!(
-                "with enforcement: {}, not {}",
-                word(enforced),
-                word(expected)
-            ));
+            unexpected.push(format!("with enforcement: {}, not {}", word(enforced), word(expected)));
         }
         if let Some((reason, charged)) = attempt.dropped
-            && !rises
-                .iter()
-                .any(|rise| rise.reason == reason.name() && rise.charged == charged)
+            && !rises.iter().any(|rise| rise.reason == reason.name() && rise.charged == charged)
         {
             unexpected.push(format!("the counter {} of {charged} did not rise", reason.name()));
         }
@@ -73,9 +59,7 @@ impl Row {
 
     /// One line per thing that came out otherwise than expected.
     pub(crate) fn complaints(&self) -> impl Iterator<Item = String> {
-        self.unexpected
-            .iter()
-            .map(|what| format!("{}: {what}", self.attempt))
+        self.unexpected.iter().map(|what| format!("{}: {what}", self.attempt))
     }
 }
 
@@ -89,9 +73,7 @@ const fn word(outcome: Outcome) -> &'static str {
 /// The table.
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut table = Table::new();
-    table
-        .load_style(presets::ASCII_MARKDOWN)
-        .set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::ASCII_MARKDOWN).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["attempt", "must", "stock ipvlan", "enforced"]);
     for row in rows {
         let enforced = if row.counted.is_empty() {
@@ -99,11 +81,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
         } else {
             format!("dropped: {}", row.counted.join(", "))
         };
-        let mark = if row.unexpected.is_empty() {
-            ""
-        } else {
-            "  <- UNEXPECTED"
-        };
+        let mark = if row.unexpected.is_empty() { "" } else { "  <- UNEXPECTED" };
         table.add_row([row.attempt, row.expected, row.stock, &format!("{enforced}{mark}")]);
     }
     table.to_string()

@@ -58,9 +58,7 @@ impl World {
     pub(crate) fn prepare(&self, network: &Network) -> Result<()> {
         if self.sandbox.maker() == Maker::Stock {
             let flag = if network.private { "private" } else { "bridge" };
-            self.web
-                .netns
-                .ip(&format!("link set {INTERFACE} type ipvlan mode l2 {flag}"))?;
+            self.web.netns.ip(&format!("link set {INTERFACE} type ipvlan mode l2 {flag}"))?;
         }
         Ok(())
     }
