@@ -47,15 +47,22 @@ impl Packet for Frame {
         field!(self.skb, len) as usize
     }
 
-    /// Straight from the linear part; by the helper where the bytes lie in a fragment.
+    /// Straight from the linear part, by two bytes, which every architecture can load there; by the helper where the bytes
+    /// lie in a fragment.
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        const { assert!(N.is_multiple_of(2)) };
         let start = field!(self.skb, data) as usize + offset;
         if start + N > field!(self.skb, data_end) as usize {
             return self.load_at(offset);
         }
-        // SAFETY: `start..start + N` is inside the linear part, and a byte array has no alignment.
-        Some(unsafe { ptr::read(start as *const [u8; N]) })
+        let mut bytes = [0; N];
+        for (index, pair) in bytes.chunks_exact_mut(2).enumerate() {
+            let half = (start as *const u16).wrapping_add(index);
+            // SAFETY: inside `start..start + N`, which is in the linear part; a header starts at an even address.
+            pair.copy_from_slice(&unsafe { ptr::read(half) }.to_ne_bytes());
+        }
+        Some(bytes)
     }
 
     #[inline(always)]
