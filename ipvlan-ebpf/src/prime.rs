@@ -2,6 +2,7 @@
 //! and the priority that it is given, and tail-calls the program under test.
 #![no_std]
 #![no_main]
+#![expect(clippy::needless_pass_by_value, reason = "the classifier macro hands the context over by value")]
 
 use core::ptr;
 
@@ -20,7 +21,9 @@ static UNDER_TEST: ProgramArray = ProgramArray::with_max_entries(1, 0);
 fn prime(ctx: TcContext) -> i32 {
     let skb = ctx.skb.skb;
     // SAFETY: the kernel hands every classifier a valid context.
-    let [mark, priority] = unsafe { [&raw const (*skb).mark, &raw const (*skb).priority] };
+    let mark = unsafe { &raw const (*skb).mark };
+    // SAFETY: as above.
+    let priority = unsafe { &raw const (*skb).priority };
     // SAFETY: as above.
     let hash = unsafe { ptr::read_volatile(mark) };
     // SAFETY: as above.
