@@ -78,10 +78,11 @@ impl<'a> Share<'a> {
         let cache = if self.writable { "auto" } else { "always" };
         let (socket, source) = (socket.display(), self.source.display());
         let mut command = match flavour {
-            // Without root it only runs in a user namespace of its own.
+            // Without root it takes a user namespace of its own, and a /run to write its PID file to.
             Flavour::C if !root => {
                 let mut command = Command::new("unshare");
-                command.args(["--user", "--map-root-user", program]);
+                let script = "mount -t tmpfs tmpfs /run && exec \"$@\"";
+                command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", program]);
                 command
             }
             _ => Command::new(program),
