@@ -59,6 +59,8 @@ pub struct Metadata {
     pub hash: u32,
     /// `skb->tc_index`, the sealing slot.
     pub tc_index: u16,
+    /// At the parent's egress: whether the kernel's bookkeeping shows that a slave sent the frame.
+    pub sent_by_slave: bool,
 }
 
 /// The Ethernet header.

@@ -34,3 +34,5 @@ pub const SLAVE_INGRESS: &str = "slave_ingress";
 pub const PARENT_INGRESS: &str = "parent_ingress";
 /// tc egress of a parent.
 pub const PARENT_EGRESS: &str = "parent_egress";
+/// Run, never attached: says where a socket's netns is.
+pub const SOCKET_NETNS: &str = "socket_netns";

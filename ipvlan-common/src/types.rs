@@ -48,6 +48,8 @@ pub struct Identity {
     pub mac: Mac,
     /// Explicit padding.
     pub pad: [u8; 4],
+    /// For a parent's programs, the address of the parent's netns in this kernel, which sockets are held against.
+    pub netns: u64,
 }
 
 /// Key of an IPv4 address on a parent.
@@ -118,7 +120,7 @@ pub struct DropKey {
 
 const _: () = {
     assert!(size_of::<SlotEntry>() == 52);
-    assert!(size_of::<Identity>() == 64);
+    assert!(size_of::<Identity>() == 72);
     assert!(size_of::<Ipv4Key>() == 8);
     assert!(size_of::<Ipv6Key>() == 20);
     assert!(size_of::<Traffic>() == 32);

@@ -160,6 +160,9 @@ fn parent_egress<P: Packet + ?Sized>(
             refuse_isolated(packet, metadata.tc_index, metadata.tc_index, DropReason::Internal)
         };
     }
+    if metadata.sent_by_slave {
+        return refuse(me.slot, DropReason::Unsealed);
+    }
     let source = Ethernet::parse(packet).ok().and_then(|it| source_holder(packet, it.ethertype, me, tables));
     match source {
         Some(_) => refuse(me.slot, DropReason::Unsealed),

@@ -132,8 +132,10 @@ fn metadata() -> impl Strategy<Value = Metadata> {
         Just((4, 44)),
         any::<(u16, u32)>()
     ];
-    (protocol, proptest::option::weighted(0.1, 0u16..4096), seal)
-        .prop_map(|(protocol, vlan, (tc_index, hash))| Metadata { protocol, vlan, hash, tc_index })
+    let vlan = proptest::option::weighted(0.1, 0u16..4096);
+    (protocol, vlan, seal, any::<bool>()).prop_map(|(protocol, vlan, (tc_index, hash), sent_by_slave)| {
+        Metadata { protocol, vlan, hash, tc_index, sent_by_slave }
+    })
 }
 
 /// Whether the frame speaks with one of the endpoint's own addresses, or with none; read without the parser under test.
@@ -231,6 +233,13 @@ proptest! {
             let verdict = decide(Hook::ParentIngress, frame.as_slice(), &metadata, &me(0), &World::new(0));
             prop_assert_eq!(verdict, Verdict::Drop { slot: ME, reason: DropReason::Unsealed });
         }
+    }
+
+    #[test]
+    fn nothing_that_a_slave_sent_passes_parent_egress_unsealed(frame in frames(), mut metadata in metadata()) {
+        (metadata.tc_index, metadata.hash, metadata.sent_by_slave) = (0, 0, true);
+        let verdict = decide(Hook::ParentEgress, frame.as_slice(), &metadata, &me(0), &World::new(0));
+        prop_assert_eq!(verdict, Verdict::Drop { slot: ME, reason: DropReason::Unsealed });
     }
 
     #[test]

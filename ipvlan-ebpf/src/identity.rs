@@ -22,6 +22,7 @@ static IDENTITY: Identity = Identity {
     slot: 0,
     mac: [0; 6],
     pad: [0; 4],
+    netns: 0,
 };
 
 /// Volatile, since the compiler would otherwise fold the zeros above; by words, since that is what the verifier folds.

@@ -6,6 +6,7 @@
 mod action;
 mod identity;
 mod maps;
+mod netns;
 mod packet;
 mod seal;
 
@@ -32,11 +33,17 @@ fn parent_egress(ctx: TcContext) -> i32 {
     run(Hook::ParentEgress, ctx.skb.skb)
 }
 
+/// Run by the controller, never attached: where the kernel keeps a socket's netns.
+#[classifier]
+fn socket_netns(ctx: TcContext) -> i32 {
+    netns::report(ctx.skb.skb)
+}
+
 #[inline(always)]
 fn run(hook: Hook, skb: *mut __sk_buff) -> i32 {
     let me = identity::load();
     let frame = packet::Frame::new(skb);
-    let verdict = ipvlan_common::decide(hook, &frame, &packet::metadata(skb), &me, &maps::Maps);
+    let verdict = ipvlan_common::decide(hook, &frame, &packet::metadata(hook, skb, &me), &me, &maps::Maps);
     action::act(verdict, hook, skb, &me)
 }
 

@@ -3,7 +3,12 @@
 use core::{mem::MaybeUninit, ptr};
 
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
-use ipvlan_common::packet::{Metadata, Packet};
+use ipvlan_common::{
+    Hook, Identity,
+    packet::{Metadata, Packet},
+};
+
+use crate::netns;
 
 const VLAN_ID: u32 = 0x0fff;
 
@@ -20,12 +25,13 @@ pub(crate) use field;
 
 /// What the kernel keeps beside the frame.
 #[inline(always)]
-pub(crate) fn metadata(skb: *const __sk_buff) -> Metadata {
+pub(crate) fn metadata(hook: Hook, skb: *mut __sk_buff, me: &Identity) -> Metadata {
     Metadata {
         protocol: u16::from_be(field!(skb, protocol) as u16),
         vlan: (field!(skb, vlan_present) != 0).then(|| (field!(skb, vlan_tci) & VLAN_ID) as u16),
         hash: field!(skb, hash),
         tc_index: field!(skb, tc_index) as u16,
+        sent_by_slave: hook == Hook::ParentEgress && netns::sent_by_slave(skb, me),
     }
 }
 

@@ -48,6 +48,11 @@ pub enum BpfError {
         /// Why it failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// This kernel keeps a socket's netns where the programs don't look.
+    #[error(
+        "cannot find a socket's network namespace in this kernel, so frames that skip the endpoints' programs could not be told from the host's"
+    )]
+    SocketNetns,
     /// The clsact qdisc couldn't be made or removed.
     #[error("clsact qdisc on `{ifname}`: cannot {action}: {source}")]
     Qdisc {

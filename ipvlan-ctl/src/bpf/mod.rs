@@ -5,6 +5,7 @@
 
 mod attach;
 mod error;
+mod netns;
 mod object;
 mod pins;
 mod qdisc;
@@ -184,7 +185,14 @@ impl Dataplane {
     /// # Errors
     /// Where the kernel refuses a program or its place.
     pub fn attach_parent(&self, id: &ParentIdentity, ifname: &str) -> Result<bool, BpfError> {
-        attach::attach(&self.pins, &id.identity(), ifname, &attach::PARENT)
+        let identity = Identity { netns: netns::of_sockets_here(&self.pins)?, ..id.identity() };
+        attach::attach(&self.pins, &identity, ifname, &attach::PARENT)
+    }
+
+    /// Address of the calling thread's netns, as the parent's programs find it in a socket.
+    #[doc(hidden)]
+    pub fn socket_netns(&self) -> Result<u64, BpfError> {
+        netns::of_sockets_here(&self.pins)
     }
 
     /// Takes the parent's programs off. Doing it twice, or after the parent has gone, is fine.

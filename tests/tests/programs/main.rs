@@ -18,14 +18,14 @@ use aya::{
     programs::{ProgramFd, SchedClassifier},
 };
 use ipvlan_common::{
-    Hook, Slot, Verdict, decide,
+    Hook, Identity, Slot, Verdict, decide,
     packet::{Ethernet, Metadata},
     schema,
 };
 use ipvlan_ctl::bpf::{Counters, Dataplane, PRIME, PROGRAMS};
 use ipvlan_tests::harness::{Need, test};
 use libtest_mimic::{Arguments, Trial};
-use rows::Row;
+use rows::{Origin, Row};
 use world::HostTables;
 
 fn main() -> Result<()> {
@@ -55,7 +55,9 @@ fn host_verdict(row: &Row) -> Result<Verdict> {
         Ethernet::parse(row.frame.as_slice()).ok().context("a row's frame has an Ethernet header")?;
     // eth_type_trans, by which the kernel's test run finds the protocol: below 1536 it is a length, of an 802.2 frame.
     let protocol = if ethernet.ethertype < 0x600 { 4 } else { ethernet.ethertype };
-    let metadata = Metadata { protocol, vlan: None, hash: row.seal.1, tc_index: row.seal.0 };
+    let (tc_index, hash) = row.seal;
+    let metadata =
+        Metadata { protocol, vlan: None, hash, tc_index, sent_by_slave: row.origin != Origin::Here };
     Ok(decide(row.hook, row.frame.as_slice(), &metadata, &world::identity(row.me), &HostTables::new()))
 }
 
@@ -63,8 +65,10 @@ fn host_verdict(row: &Row) -> Result<Verdict> {
 struct Kernel {
     dataplane: Dataplane,
     pins: PathBuf,
-    /// The object of each slot that a row has asked for.
-    objects: HashMap<Slot, Ebpf>,
+    /// The netns that the kernel gives the frames of a test run.
+    netns: u64,
+    /// The object of each slot, and of each kind of netns, that a row has asked for.
+    objects: HashMap<(Slot, Origin), Ebpf>,
     prime: Ebpf,
     under_test: ProgramArray<MapData>,
 }
@@ -85,16 +89,19 @@ impl Kernel {
         let mut prime = EbpfLoader::new().load(PRIME)?;
         let under_test = ProgramArray::try_from(prime.take_map("UNDER_TEST").context("no UNDER_TEST")?)?;
         program(&mut prime, "prime")?.load()?;
-        Ok(Self { dataplane, pins, objects: HashMap::new(), prime, under_test })
+        let netns = dataplane.socket_netns()?;
+        Ok(Self { dataplane, pins, netns, objects: HashMap::new(), prime, under_test })
     }
 
     /// The loaded program of the row's hook and slot.
     fn program(&mut self, row: &Row) -> Result<ProgramFd> {
-        let object = match self.objects.entry(row.me) {
+        let netns = if row.origin == Origin::Elsewhere { self.netns + 1 } else { self.netns };
+        let identity = Identity { netns, ..world::identity(row.me) };
+        let object = match self.objects.entry((row.me, row.origin)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(
                 EbpfLoader::new()
-                    .override_global(schema::IDENTITY, &world::identity(row.me), true)
+                    .override_global(schema::IDENTITY, &identity, true)
                     .default_map_pin_directory(
                         self.pins.join(format!("v{}", schema::ABI_VERSION)).join("maps"),
                     )
@@ -112,12 +119,15 @@ impl Kernel {
     fn prime_and_run(&mut self, row: &Row) -> Result<i32> {
         const MARK: usize = 8;
         const PRIORITY: usize = 32;
+        const INGRESS_IFINDEX: usize = 36;
         const SK_BUFF: usize = 192;
         let under_test = self.program(row)?;
         self.under_test.set(0, &under_test, 0)?;
         let mut context = [0; SK_BUFF];
         context[MARK..MARK + 4].copy_from_slice(&row.seal.1.to_ne_bytes());
         context[PRIORITY..PRIORITY + 4].copy_from_slice(&u32::from(row.seal.0).to_ne_bytes());
+        // The test run types a frame as one received, and only what ipvlan's queue sends has a type but no ingress.
+        context[INGRESS_IFINDEX] = u8::from(row.origin != Origin::Queue);
         let mut out = vec![0; row.frame.len() + 64];
         let options = TestRunOptions {
             data_in: Some(&row.frame),

@@ -19,6 +19,17 @@ use ipvlan_tests::frame::{self, Arp, BROADCAST, Link};
 
 use crate::world::{A, LAN_MAC, MAC, seal};
 
+/// Who sent a frame, as the kernel's bookkeeping has it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Origin {
+    /// A socket of the parent's netns.
+    Here,
+    /// A socket of another netns.
+    Elsewhere,
+    /// ipvlan's multicast queue.
+    Queue,
+}
+
 /// One row.
 pub(crate) struct Row {
     /// What it shows.
@@ -31,6 +42,8 @@ pub(crate) struct Row {
     pub(crate) frame: Vec<u8>,
     /// What `tc_index` and `hash` say when it arrives.
     pub(crate) seal: (Slot, u32),
+    /// Who sent it, as the kernel's bookkeeping has it.
+    pub(crate) origin: Origin,
     /// What must become of it.
     pub(crate) verdict: Verdict,
 }
@@ -53,7 +66,7 @@ fn drop_for(slot: Slot, reason: DropReason) -> Verdict {
 }
 
 fn row(name: &'static str, hook: Hook, me: Slot, seal: (Slot, u32), frame: Vec<u8>, verdict: Verdict) -> Row {
-    Row { name, hook, me, frame, seal, verdict }
+    Row { name, hook, me, frame, seal, origin: Origin::Here, verdict }
 }
 
 /// What A sends, at its own egress.

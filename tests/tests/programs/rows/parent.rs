@@ -11,7 +11,9 @@ use ipvlan_common::{
 };
 use ipvlan_tests::frame::{self, Link};
 
-use super::{FOREIGN, FROM_LAN, Row, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, by, drop_for, row, udp4, udp6};
+use super::{
+    FOREIGN, FROM_LAN, Origin, Row, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, by, drop_for, row, udp4, udp6,
+};
 use crate::world::{A, B, INNER, LAN, LAN_MAC, LAN6, MAC, NOBODY, PARENT, SHY, ip4, ip6, link_local, seal};
 
 pub(super) fn ingress() -> Result<Vec<Row>> {
@@ -105,6 +107,9 @@ pub(super) fn egress() -> Result<Vec<Row>> {
     use ArpOperation as Op;
     let host = Ipv4Addr::new(192, 168, 1, 250);
     let at = |name, seal, frame, verdict| row(name, ParentEgress, PARENT, seal, frame, verdict);
+    let elsewhere =
+        |name, seal, frame, verdict| Row { origin: Origin::Elsewhere, ..at(name, seal, frame, verdict) };
+    let queued = |name, seal, frame, verdict| Row { origin: Origin::Queue, ..at(name, seal, frame, verdict) };
     Ok(vec![
         at("endpoint to the wire", by(A), udp4(TO_LAN, ip4(A), LAN)?, Verdict::Open),
         at("endpoint's broadcast", by(A), udp4(TO_ALL, ip4(A), Ipv4Addr::BROADCAST)?, Verdict::Open),
@@ -154,6 +159,31 @@ pub(super) fn egress() -> Result<Vec<Row>> {
             UNSEALED,
             arp(TO_ALL, Op::REPLY, MAC, ip4(A), LAN)?,
             drop_for(PARENT, Unsealed),
+        ),
+        elsewhere(
+            "a stranger's address past the sender's egress",
+            UNSEALED,
+            udp4(TO_LAN, FOREIGN, LAN)?,
+            drop_for(PARENT, Unsealed),
+        ),
+        elsewhere(
+            "the host's address past the sender's egress",
+            UNSEALED,
+            udp4(TO_LAN, host, LAN)?,
+            drop_for(PARENT, Unsealed),
+        ),
+        elsewhere("a sealed frame has a socket elsewhere", by(A), udp4(TO_LAN, ip4(A), LAN)?, Verdict::Open),
+        queued(
+            "the gateway's ARP past the sender's egress",
+            UNSEALED,
+            arp(TO_ALL, Op::REPLY, MAC, LAN, LAN)?,
+            drop_for(PARENT, Unsealed),
+        ),
+        queued(
+            "a sealed broadcast from the queue",
+            by(A),
+            udp4(TO_ALL, ip4(A), Ipv4Addr::BROADCAST)?,
+            Verdict::Open,
         ),
         at("seal of nobody to the wire", by(NOBODY), udp4(TO_LAN, ip4(A), LAN)?, drop_for(PARENT, Unsealed)),
     ])
