@@ -55,7 +55,7 @@ pub(crate) fn run() -> Result<u8> {
 }
 
 fn formatting() -> Result<()> {
-    capture(cargo().args(["fmt", "--all", "--check"])).map(drop)
+    capture(cargo().args(["fmt", "--all", "--check", "--", "--files-with-diff"])).map(drop)
 }
 
 fn lock_file() -> Result<()> {

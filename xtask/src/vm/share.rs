@@ -62,10 +62,16 @@ impl<'a> Share<'a> {
     /// Starts the daemon, with its socket and log in `dir`.
     pub(super) fn serve(&self, dir: &Path) -> Result<Server> {
         let (program, flavour) = file_server().context("virtiofsd is not installed")?;
+        let root = nix::unistd::geteuid().is_root();
+        if flavour == Flavour::C && !root {
+            bail!(
+                "{program} is the one of QEMU before 8.0, which takes root: run this as root, or install the newer virtiofsd"
+            );
+        }
         let socket = dir.join(self.tag);
         let log = dir.join(format!("{}.log", self.tag));
         let log_file = File::create(&log)?;
-        let mut command = self.command(program, flavour, &socket);
+        let mut command = self.command(program, flavour, root, &socket);
         command.stdin(Stdio::null()).stdout(log_file.try_clone()?).stderr(log_file);
         let child = die_with_parent(&mut command).spawn().with_context(|| format!("can't run {program}"))?;
         let mut server = Server { tag: self.tag, socket, child };
@@ -73,20 +79,10 @@ impl<'a> Share<'a> {
         Ok(server)
     }
 
-    fn command(&self, program: &str, flavour: Flavour, socket: &Path) -> Command {
-        let root = nix::unistd::geteuid().is_root();
+    fn command(&self, program: &str, flavour: Flavour, root: bool, socket: &Path) -> Command {
         let cache = if self.writable { "auto" } else { "always" };
         let (socket, source) = (socket.display(), self.source.display());
-        let mut command = match flavour {
-            // Without root it takes a user namespace of its own, and a /run to write its PID file to.
-            Flavour::C if !root => {
-                let mut command = Command::new("unshare");
-                let script = "mount -t tmpfs tmpfs /run && exec \"$@\"";
-                command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh", program]);
-                command
-            }
-            _ => Command::new(program),
-        };
+        let mut command = Command::new(program);
         match flavour {
             Flavour::Rust => command
                 .arg(format!("--socket-path={socket}"))
