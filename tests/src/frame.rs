@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::Result;
 use etherparse::{
-    ArpEthIpv4Packet, ArpOperation, EtherType, Icmpv6Type, PacketBuilder, PacketBuilderStep, VlanId,
-    icmpv6::NeighborAdvertisementHeader,
+    ArpEthIpv4Packet, ArpOperation, EtherType, Icmpv6Type, IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header,
+    PacketBuilder, PacketBuilderStep, VlanId, icmpv6::NeighborAdvertisementHeader,
 };
 use ipvlan_common::types::Mac;
 
@@ -47,6 +47,26 @@ impl Link {
 /// Fails if the payload is too long for a datagram.
 pub fn udp4(link: Link, source: Ipv4Addr, destination: Ipv4Addr, payload: &[u8]) -> Result<Vec<u8>> {
     let builder = link.ethernet().ipv4(source.octets(), destination.octets(), 64).udp(PORT, PORT);
+    let mut frame = Vec::new();
+    builder.write_to_vec(&mut frame, payload)?;
+    Ok(frame)
+}
+
+/// UDP over IPv4 with ports and IP options of the caller's choice.
+///
+/// # Errors
+/// Fails if the options aren't a multiple of four bytes, or the payload is too long.
+pub fn udp4_with(
+    link: Link,
+    source: Ipv4Addr,
+    destination: Ipv4Addr,
+    [from, to]: [u16; 2],
+    options: &[u8],
+    payload: &[u8],
+) -> Result<Vec<u8>> {
+    let header = Ipv4Header::new(0, 64, IpNumber::UDP, source.octets(), destination.octets())?;
+    let header = Ipv4Header { options: options.try_into()?, ..header };
+    let builder = link.ethernet().ip(IpHeaders::Ipv4(header, Ipv4Extensions::default())).udp(from, to);
     let mut frame = Vec::new();
     builder.write_to_vec(&mut frame, payload)?;
     Ok(frame)

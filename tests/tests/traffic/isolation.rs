@@ -91,6 +91,10 @@ fn bypass_stranger() -> Result<()> {
     lab.refused("ARP as the gateway", at_parent, A_BYPASS, |marker| {
         let claim = Arp { operation: ArpOperation::REPLY, sender_mac: PARENT_MAC, sender: lan, target: lan };
         frame::arp(TO_LAN, claim, marker)
+    })?;
+    lab.refused("ARP as the gateway, to all", at_parent, A_BYPASS, |marker| {
+        let claim = Arp { operation: ArpOperation::REPLY, sender_mac: PARENT_MAC, sender: lan, target: lan };
+        frame::arp(Link::broadcast(PARENT_MAC), claim, marker)
     })
 }
 
@@ -105,7 +109,7 @@ fn networks() -> Result<()> {
         })?;
     }
     lab.delivered("a broadcast stays in its network", &["lan"], |marker| {
-        a.send(&frame::udp4(Link::broadcast(PARENT_MAC), a.ipv4, c.ipv4, marker)?, Door::Queue)
+        a.send(&frame::udp4(Link::broadcast(PARENT_MAC), a.ipv4, Ipv4Addr::BROADCAST, marker)?, Door::Queue)
     })?;
     // The LAN host routes: what comes back has an endpoint's source.
     lab.dropped_behind("by way of the gateway", &["lan"], (DropReason::WireSpoof, PARENT), |marker| {
@@ -127,8 +131,8 @@ fn private() -> Result<()> {
     lab.refused("to a peer over IPv6", (DropReason::Private, "a"), A, |marker| {
         frame::udp6(SHARED, a.ipv6, b.ipv6, marker)
     })?;
-    lab.delivered("to a peer in a broadcast frame", &["lan"], |marker| {
-        a.send(&frame::udp4(Link::broadcast(PARENT_MAC), a.ipv4, b.ipv4, marker)?, Door::Queue)
+    lab.delivered("a broadcast passes the peer by", &["lan"], |marker| {
+        a.send(&frame::udp4(Link::broadcast(PARENT_MAC), a.ipv4, Ipv4Addr::BROADCAST, marker)?, Door::Queue)
     })?;
     lab.refused("to a peer past tc egress", (DropReason::Unsealed, "b"), A_BYPASS, |marker| {
         frame::udp4(SHARED, a.ipv4, b.ipv4, marker)
@@ -158,7 +162,7 @@ fn internal() -> Result<()> {
         frame::udp4(TO_LAN, a.ipv4, NET.ipv4(LAN), marker)
     })?;
     lab.delivered("a broadcast stays here", &["b"], |marker| {
-        a.send(&frame::udp4(Link::broadcast(PARENT_MAC), a.ipv4, b.ipv4, marker)?, Door::Queue)
+        a.send(&frame::udp4(Link::broadcast(PARENT_MAC), a.ipv4, Ipv4Addr::BROADCAST, marker)?, Door::Queue)
     })?;
     lab.dropped("from the LAN host", (DropReason::Internal, "a"), |marker| {
         lab.lan_sends(&frame::udp4(FROM_LAN, NET.ipv4(LAN), a.ipv4, marker)?)

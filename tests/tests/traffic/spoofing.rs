@@ -113,6 +113,17 @@ fn odd_frames() -> Result<()> {
         frame.truncate(14 + 20 + 4);
         Ok(frame)
     })?;
+    for (what, reason, ports, options) in [
+        ("a source route", DropReason::IpOption, [4242, 4242], &[131, 3, 4, 0][..]),
+        ("a DHCP server's answer", DropReason::DhcpServer, [67, 68], &[]),
+    ] {
+        lab.refused(what, (reason, "a"), A, |marker| {
+            frame::udp4_with(TO_LAN, a.ipv4, NET.ipv4(LAN), ports, options, marker)
+        })?;
+    }
+    lab.refused("a broadcast frame for one receiver", (DropReason::GroupMismatch, "a"), A, |marker| {
+        frame::udp4(Link::broadcast(PARENT_MAC), a.ipv4, b.ipv4, marker)
+    })?;
     lab.dropped("IPv4 that the packet calls IPv6", (DropReason::ProtocolMismatch, "a"), |marker| {
         PacketSocket::sender(&a.netns, INTERFACE, Door::Queue)?
             .send_as(&frame::udp4(Link::shared(PARENT_MAC), a.ipv4, b.ipv4, marker)?, ETH_IPV6)

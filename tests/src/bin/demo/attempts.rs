@@ -1,6 +1,6 @@
 //! What endpoints try, and what must come of it.
 
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 
 use anyhow::{Context as _, Result};
 use etherparse::ArpOperation;
@@ -139,14 +139,14 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         network: &LAB,
         stock: Stopped,
         dropped: Some((DropReason::Private, "lab1")),
-        act: |world, hope| private_peer(world, Link::shared(PARENT_MAC), hope),
+        act: |world, hope| private_peer(world, Link::shared(PARENT_MAC), world.lab2.ipv4, hope),
     },
     Attempt {
-        what: "private network: the same in a broadcast frame",
+        what: "private network: a broadcast to its peers",
         network: &LAB,
         stock: Delivered,
         dropped: Some((DropReason::Flood, "lab2")),
-        act: |world, hope| private_peer(world, Link::broadcast(PARENT_MAC), hope),
+        act: |world, hope| private_peer(world, Link::broadcast(PARENT_MAC), Ipv4Addr::BROADCAST, hope),
     },
 ];
 
@@ -177,9 +177,9 @@ fn other_network(world: &World, hope: Outcome) -> Result<Outcome> {
     observe(&watch, "db", hope, |marker| datagram(&world.web, &db.to_string(), marker))
 }
 
-fn private_peer(world: &World, link: Link, hope: Outcome) -> Result<Outcome> {
+fn private_peer(world: &World, link: Link, destination: Ipv4Addr, hope: Outcome) -> Result<Outcome> {
     let (lab1, lab2) = (&world.lab1, &world.lab2);
-    to_endpoint(lab1, lab2, Door::Queue, hope, |marker| frame::udp4(link, lab1.ipv4, lab2.ipv4, marker))
+    to_endpoint(lab1, lab2, Door::Queue, hope, |marker| frame::udp4(link, lab1.ipv4, destination, marker))
 }
 
 fn datagram(from: &Endpoint, address: &str, payload: &[u8]) -> Result<()> {

@@ -8,7 +8,7 @@ mod sender;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::Result;
-use etherparse::{ArpOperation, IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header, PacketBuilder};
+use etherparse::ArpOperation;
 use ipvlan_common::{
     DropReason,
     Hook::{self, SlaveEgress},
@@ -100,16 +100,7 @@ fn udp4_with(
     ports: [u16; 2],
     options: &[u8],
 ) -> Result<Vec<u8>> {
-    let ip = PacketBuilder::ethernet2(link.source, link.destination).ip(IpHeaders::Ipv4(
-        Ipv4Header {
-            options: options.try_into()?,
-            ..Ipv4Header::new(0, 64, IpNumber::UDP, source.octets(), destination.octets())?
-        },
-        Ipv4Extensions::default(),
-    ));
-    let mut frame = Vec::new();
-    ip.udp(ports[0], ports[1]).write_to_vec(&mut frame, b"payload")?;
-    Ok(frame)
+    frame::udp4_with(link, source, destination, ports, options, b"payload")
 }
 
 /// Every row.
