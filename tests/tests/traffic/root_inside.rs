@@ -39,7 +39,7 @@ fn rewrites_behind_the_program() -> Result<()> {
         ("ok", (DropReason::Unsealed, PARENT), (DropReason::Unsealed, "b")),
     ] {
         a.netns.tc(&format!(
-            "filter replace dev {INTERFACE} egress protocol ip prio 10 handle 1 matchall \
+            "filter add dev {INTERFACE} egress protocol ip prio 10 matchall \
              action pedit ex munge ip src set {STRANGER} pipe action csum ip and udp {last_word}"
         ))?;
         lab.refused(&format!("to the wire, {last_word}"), to_wire, queue, |marker| {
@@ -48,6 +48,7 @@ fn rewrites_behind_the_program() -> Result<()> {
         lab.refused(&format!("to a peer, {last_word}"), to_peer, queue, |marker| {
             frame::udp4(SHARED, a.ipv4, b.ipv4, marker)
         })?;
+        a.netns.tc(&format!("filter del dev {INTERFACE} egress protocol ip prio 10"))?;
     }
     Ok(())
 }
