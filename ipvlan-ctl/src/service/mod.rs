@@ -1,5 +1,6 @@
 //! What the commands do. Every door to the controller leads here.
 
+mod attach;
 mod endpoint;
 mod error;
 mod exec;
@@ -11,7 +12,8 @@ mod report;
 mod root;
 mod session;
 
-pub use endpoint::{AttachRequest, Attachment, EndpointStep, Target};
+pub use attach::{AttachRequest, Target};
+pub use endpoint::{Attachment, EndpointStep};
 pub use error::Error;
 pub use exec::{Ran, run};
 pub use network::{Foundation, NetworkStep};

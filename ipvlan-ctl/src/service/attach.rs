@@ -1,0 +1,185 @@
+//! What a user asks of an endpoint, checked and completed before anything is made.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use super::{Attachment, Error, Session, endpoint::Inside, network::new_seal};
+use crate::{
+    ipam,
+    model::{Addresses, Endpoint, IfName, Invalid, Name, Network, Parent, Pool, State, link_local},
+    netlink::{Netns, NetnsError},
+};
+
+/// The namespace that an endpoint is for.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// A name, as `ip netns` lists it, or a path.
+    Named(String),
+    /// A process.
+    Pid(u32),
+}
+
+impl Target {
+    /// Opens the namespace.
+    pub fn open(&self) -> Result<Netns, NetnsError> {
+        match self {
+            Self::Named(name) => Netns::named(name),
+            Self::Pid(pid) => Netns::of_process(*pid),
+        }
+    }
+}
+
+/// What a user wrote to attach an endpoint.
+#[derive(Debug, Clone, Default)]
+pub struct AttachRequest {
+    /// The network's name.
+    pub network: String,
+    /// `--name`.
+    pub name: Option<String>,
+    /// `--ip`.
+    pub ip: Option<String>,
+    /// `--ip6`.
+    pub ip6: Option<String>,
+    /// `--ifname`.
+    pub ifname: String,
+}
+
+impl Session {
+    /// Checks all that can be checked before anything is made.
+    pub fn prepare_attach(&mut self, request: &AttachRequest, netns: Netns) -> Result<Attachment<'_>, Error> {
+        let network = self.store.network(&request.network)?;
+        let network = network.ok_or_else(|| Error::NoNetwork(request.network.clone()))?;
+        let ifname = IfName::parse(&request.ifname)?;
+        if netns.identity().cookie == Netns::current()?.identity().cookie {
+            return Err(Error::HostNetns(netns.identity().label.clone()));
+        }
+        self.require_ipvlan()?;
+        let parent = self.parent(&network)?;
+        self.check_parent_is_there(&network, &parent)?;
+
+        let slot = self.store.free_slot()?;
+        let name = self.endpoint_name(request, &network, slot)?;
+        let addresses = Addresses {
+            link_local: network.spec.pool_for(false).map(|_| link_local(parent.mac, slot)),
+            ..self.choose_addresses(request, &network, &parent)?
+        };
+        let inside = Inside::open(netns)?;
+        if inside.netlink.link_by_name(ifname.as_str())?.is_some() {
+            let netns = inside.netns.identity().label.clone();
+            return Err(Error::IfNameTaken { ifname: ifname.to_string(), netns });
+        }
+        let endpoint = Endpoint {
+            slot,
+            seal: new_seal(),
+            name,
+            network: network.id,
+            parent: parent.slot,
+            addresses,
+            ifname,
+            ifindex: None,
+            netns: inside.netns.identity().clone(),
+            state: State::Creating,
+        };
+        Ok(Attachment { session: self, network, parent, endpoint, inside: Some(inside) })
+    }
+
+    fn check_parent_is_there(&self, network: &Network, parent: &Parent) -> Result<(), Error> {
+        let link = self.netlink.link_by_index(parent.ifindex)?;
+        if link.is_some_and(|link| link.mac == Some(parent.mac)) {
+            return Ok(());
+        }
+        Err(Error::ParentGone { parent: parent.name.to_string(), network: network.spec.name.to_string() })
+    }
+
+    fn endpoint_name(&self, request: &AttachRequest, network: &Network, slot: u16) -> Result<Name, Error> {
+        let endpoints = self.store.endpoints()?;
+        let holder = |name: &str| endpoints.iter().find(|endpoint| endpoint.name.as_str() == name);
+        let Some(name) = &request.name else {
+            let names = (u32::from(slot)..).map(|number| format!("{}-{number}", network.spec.name));
+            let free = names.into_iter().find(|name| holder(name).is_none()).unwrap_or_default();
+            return Ok(Name::parse("endpoint", &free)?);
+        };
+        let parsed = Name::parse("endpoint", name)?;
+        let Some(holder) = holder(name) else {
+            return Ok(parsed);
+        };
+        let networks = self.store.networks()?;
+        let network = networks.iter().find(|network| network.id == holder.network);
+        Err(Error::EndpointExists {
+            name: name.clone(),
+            network: network.map_or_else(String::new, |network| network.spec.name.to_string()),
+        })
+    }
+
+    fn choose_addresses(
+        &self,
+        request: &AttachRequest,
+        network: &Network,
+        parent: &Parent,
+    ) -> Result<Addresses, Error> {
+        let holders = self.store.addresses(parent.slot)?;
+        // The seed's own example: the network's subnet is the one that the host is in.
+        let hosts: BTreeSet<_> = self.netlink.addresses(parent.ifindex)?.into_iter().collect();
+        let taken: BTreeSet<_> = holders.keys().copied().chain(hosts.iter().copied()).collect();
+
+        let choose = |pool: Option<&Pool>, wanted: Option<IpAddr>| -> Result<Option<IpAddr>, Error> {
+            let Some(pool) = pool else {
+                return match wanted {
+                    None => Ok(None),
+                    Some(address) => Err(Invalid::NoFamily {
+                        address,
+                        network: network.spec.name.to_string(),
+                        family: if address.is_ipv4() { "IPv4" } else { "IPv6" },
+                    }
+                    .into()),
+                };
+            };
+            let Some(address) = wanted else {
+                let last = self.store.last_address(network.id, pool.subnet)?;
+                return Ok(Some(ipam::allocate(pool, &taken, last)?));
+            };
+            pool.check(address)?;
+            if let Some(endpoint) = holders.get(&address) {
+                return Err(Error::AddressTaken { address, endpoint: endpoint.to_string() });
+            }
+            if hosts.contains(&address) {
+                return Err(Error::AddressOfHost { address, parent: parent.name.to_string() });
+            }
+            Ok(Some(address))
+        };
+        let ipv4 = choose(network.spec.pool_for(true), wanted("--ip", request.ip.as_deref(), true)?)?;
+        let ipv6 = choose(network.spec.pool_for(false), wanted("--ip6", request.ip6.as_deref(), false)?)?;
+        Ok(Addresses {
+            ipv4: ipv4.and_then(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None }),
+            ipv6: ipv6.and_then(|address| if let IpAddr::V6(v6) = address { Some(v6) } else { None }),
+            link_local: None,
+        })
+    }
+}
+
+/// Reads the address that an option gives, which must be of the option's family.
+fn wanted(what: &'static str, text: Option<&str>, ipv4: bool) -> Result<Option<IpAddr>, Invalid> {
+    let Some(text) = text else { return Ok(None) };
+    let address: IpAddr = text.parse().map_err(|_| Invalid::Address { what, text: text.to_owned() })?;
+    if address.is_ipv4() == ipv4 {
+        return Ok(Some(address));
+    }
+    Err(Invalid::Family { what, text: text.to_owned(), family: if ipv4 { "IPv4" } else { "IPv6" } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_of_their_options_family() {
+        assert_eq!(wanted("--ip", None, true), Ok(None));
+        assert_eq!(wanted("--ip", Some("10.0.0.9"), true), Ok("10.0.0.9".parse().ok()));
+        for (what, text, ipv4, message) in [
+            ("--ip", "x", true, "invalid --ip 'x': not an IP address"),
+            ("--ip", "fd00::2", true, "invalid --ip 'fd00::2': not an IPv4 address"),
+            ("--ip6", "10.0.0.2", false, "invalid --ip6 '10.0.0.2': not an IPv6 address"),
+        ] {
+            assert_eq!(wanted(what, Some(text), ipv4).unwrap_err().to_string(), message);
+        }
+    }
+}
