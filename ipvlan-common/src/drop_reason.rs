@@ -77,6 +77,8 @@ drop_reasons! {
     DhcpServer = 21, "dhcp-server";
     /// A broadcast or multicast frame that carries a packet for one receiver.
     GroupMismatch = 22, "group-mismatch";
+    /// The network's multicast setting keeps this broadcast or multicast in, or out.
+    Multicast = 23, "multicast";
 }
 
 impl DropReason {

@@ -7,11 +7,11 @@ use crate::{
     types::Mac,
 };
 
-const HOP_BY_HOP: u8 = 0;
+pub(crate) const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
-const ICMPV6: u8 = 58;
+pub(crate) const ICMPV6: u8 = 58;
 const DESTINATION_OPTIONS: u8 = 60;
 
 /// Extension headers that are followed; a longer chain is dropped. The local stack sends two at most.

@@ -34,5 +34,7 @@ pub const SLAVE_INGRESS: &str = "slave_ingress";
 pub const PARENT_INGRESS: &str = "parent_ingress";
 /// tc egress of a parent.
 pub const PARENT_EGRESS: &str = "parent_egress";
+/// tc ingress of `lo`, while a parent has a network in mode l3 or l3s.
+pub const LOOPBACK_INGRESS: &str = "loopback_ingress";
 /// Run, never attached: says where a socket's netns is.
 pub const SOCKET_NETNS: &str = "socket_netns";

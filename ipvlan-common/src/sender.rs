@@ -6,7 +6,7 @@
 use crate::{
     DropReason, SlotEntry, nd,
     packet::{self, Arp, Ethernet, Ipv4, Ipv6, Metadata, Packet, UDP},
-    types::Mac,
+    types::{L3, MULTICAST_OFF, Mac},
 };
 
 const DHCP_SERVER: [u8; 2] = 67u16.to_be_bytes();
@@ -37,7 +37,11 @@ pub(crate) fn check<P: Packet + ?Sized>(
     if metadata.protocol != ethernet.ethertype {
         return Err(DropReason::ProtocolMismatch);
     }
+    if me.flags & MULTICAST_OFF != 0 && is_multicast(packet, &ethernet) {
+        return Err(DropReason::Multicast);
+    }
     match ethernet.ethertype {
+        packet::ARP if me.flags & L3 != 0 => Err(DropReason::EtherType),
         packet::ARP => arp(&Arp::parse(packet)?, me, mac),
         packet::IPV4 => ipv4(packet, &ethernet, &Ipv4::parse(packet)?, me),
         packet::IPV6 => {
@@ -48,6 +52,22 @@ pub(crate) fn check<P: Packet + ?Sized>(
             nd::check(packet, &ip, me, mac)
         }
         _ => Err(DropReason::EtherType),
+    }
+}
+
+/// Whether it is a broadcast or multicast that a network can do without: neither ARP nor ICMPv6, even behind a hop-by-hop header.
+#[inline(always)]
+pub(crate) fn is_multicast<P: Packet + ?Sized>(packet: &P, ethernet: &Ethernet) -> bool {
+    if !ethernet.is_group() || ethernet.ethertype == packet::ARP {
+        return false;
+    }
+    if ethernet.ethertype != packet::IPV6 {
+        return true;
+    }
+    match Ipv6::parse(packet) {
+        Ok(Ipv6 { next_header: nd::ICMPV6, .. }) => false,
+        Ok(Ipv6 { next_header: nd::HOP_BY_HOP, .. }) => packet.load_at(Ipv6::START) != Some([nd::ICMPV6]),
+        _ => true,
     }
 }
 

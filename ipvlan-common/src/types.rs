@@ -14,6 +14,17 @@ pub const INTERNAL: u32 = 1 << 1;
 /// The endpoint and the others of its network do not speak to each other.
 pub const PRIVATE: u32 = 1 << 2;
 
+/// The host routes what the endpoint sends, and may give it another source: modes l3 and l3s.
+pub const L3: u32 = 1 << 3;
+/// What the endpoint receives from the wire passes the host's stack, and no ingress hook of the slave: mode l3s.
+pub const L3S: u32 = 1 << 4;
+/// The switch sends frames between endpoints back to their parent.
+pub const VEPA: u32 = 1 << 5;
+/// The endpoint's broadcasts and multicasts, but for ARP and ICMPv6, stay on this host.
+pub const MULTICAST_LOCAL: u32 = 1 << 6;
+/// The endpoint sends and receives no broadcasts and multicasts but ARP and ICMPv6.
+pub const MULTICAST_OFF: u32 = 1 << 7;
+
 /// What verifying programs know of a sender. All zero: not registered, so nothing it sends arrives.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
@@ -22,7 +33,7 @@ pub struct SlotEntry {
     pub seal: u32,
     /// The network's number; 0 for a parent.
     pub network: u32,
-    /// [`WIRE`], [`INTERNAL`], [`PRIVATE`].
+    /// [`WIRE`] and the others above.
     pub flags: u32,
     /// The endpoint's IPv4 address; all zero for none.
     pub ipv4: [u8; 4],
@@ -46,8 +57,10 @@ pub struct Identity {
     pub slot: Slot,
     /// The parent's MAC, which its slaves share.
     pub mac: Mac,
+    /// The parent's slot, whose addresses lookups are about.
+    pub parent: Slot,
     /// Explicit padding.
-    pub pad: [u8; 4],
+    pub pad: [u8; 2],
     /// For a parent's programs, the address of the parent's netns in this kernel, which sockets are held against.
     pub netns: u64,
 }

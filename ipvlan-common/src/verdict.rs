@@ -5,7 +5,7 @@ use crate::{
     packet::{self, Arp, Ethernet, Ipv4, Ipv6, Metadata, Packet},
     sender,
     tables::Tables,
-    types::{INTERNAL, PRIVATE, WIRE},
+    types::{INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, VEPA, WIRE},
 };
 
 /// Where a program sits.
@@ -19,6 +19,8 @@ pub enum Hook {
     ParentIngress,
     /// tc egress of the parent, in its netns: what slaves and the host send to the wire.
     ParentEgress,
+    /// tc ingress of `lo`, in the parent's netns: what slaves in mode l3 or l3s send to their host.
+    LoopbackIngress,
 }
 
 /// What becomes of a frame.
@@ -30,6 +32,18 @@ pub enum Verdict {
     Seal,
     /// Accepted where it comes out: it goes on with the seal taken off.
     Open,
+    /// Accepted, and back from the switch: it goes on under the seal of `slot`, which sent it there.
+    Reseal {
+        /// The sender.
+        slot: Slot,
+        /// Its seal.
+        seal: u32,
+    },
+    /// Accepted for an endpoint whose own hooks don't see it, and counted as received by it.
+    Deliver {
+        /// The receiver.
+        slot: Slot,
+    },
     /// Refused, and counted for `slot`.
     Drop {
         /// The sender where the seal names one, else the hook's own.
@@ -49,10 +63,11 @@ pub fn decide<P: Packet + ?Sized>(
     tables: &impl Tables,
 ) -> Verdict {
     let judged = match hook {
-        Hook::SlaveEgress => slave_egress(packet, metadata, me),
+        Hook::SlaveEgress => slave_egress(packet, metadata, me, tables),
         Hook::SlaveIngress => slave_ingress(packet, metadata, me, tables),
         Hook::ParentIngress => parent_ingress(packet, metadata, me, tables),
         Hook::ParentEgress => parent_egress(packet, metadata, me, tables),
+        Hook::LoopbackIngress => loopback_ingress(packet, metadata, me, tables),
     };
     match judged {
         Ok(verdict) | Err(verdict) => verdict,
@@ -69,11 +84,25 @@ const fn refuse(slot: Slot, reason: DropReason) -> Judged {
 
 /// Anti-spoofing: a frame leaves an endpoint only as its own.
 #[inline(always)]
-fn slave_egress<P: Packet + ?Sized>(packet: &P, metadata: &Metadata, me: &Identity) -> Judged {
-    match sender::check(packet, metadata, &me.entry, &me.mac) {
-        Ok(()) => Ok(Verdict::Seal),
-        Err(reason) => refuse(me.slot, reason),
+fn slave_egress<P: Packet + ?Sized>(
+    packet: &P,
+    metadata: &Metadata,
+    me: &Identity,
+    tables: &impl Tables,
+) -> Judged {
+    if let Err(reason) = sender::check(packet, metadata, &me.entry, &me.mac) {
+        return refuse(me.slot, reason);
     }
+    // The host may route to any of its interfaces, so an internal network's frames can't wait for the parent's egress.
+    if me.entry.flags & L3 != 0 && me.entry.flags & INTERNAL != 0 {
+        let ethertype = metadata.protocol;
+        let receiver =
+            holders(packet, ethertype, me, tables).and_then(|(_, receiver)| tables.slot(receiver?));
+        if receiver.is_none_or(|it| it.network != me.entry.network) {
+            return refuse(me.slot, DropReason::Internal);
+        }
+    }
+    Ok(Verdict::Seal)
 }
 
 /// Isolation between endpoints, and between an internal network and the wire.
@@ -88,11 +117,7 @@ fn slave_ingress<P: Packet + ?Sized>(
         return refuse(me.slot, DropReason::Unsealed);
     };
     if sender.flags & WIRE != 0 {
-        return if me.entry.flags & INTERNAL == 0 {
-            Ok(Verdict::Open)
-        } else {
-            refuse_isolated(packet, me.slot, me.slot, DropReason::Internal)
-        };
+        return from_wire(packet, me);
     }
     let reason = if sender.network != me.entry.network {
         DropReason::OtherNetwork
@@ -102,6 +127,19 @@ fn slave_ingress<P: Packet + ?Sized>(
         return open(packet, metadata, sender, me);
     };
     refuse_isolated(packet, metadata.tc_index, me.slot, reason)
+}
+
+/// What an endpoint receives from the wire.
+#[inline(always)]
+fn from_wire<P: Packet + ?Sized>(packet: &P, me: &Identity) -> Judged {
+    if me.entry.flags & INTERNAL != 0 {
+        return refuse_isolated(packet, me.slot, me.slot, DropReason::Internal);
+    }
+    let limited = me.entry.flags & (MULTICAST_LOCAL | MULTICAST_OFF) != 0;
+    if limited && Ethernet::parse(packet).is_ok_and(|it| sender::is_multicast(packet, &it)) {
+        return refuse(me.slot, DropReason::Multicast);
+    }
+    Ok(Verdict::Open)
 }
 
 /// The host filter, and what may come in from the wire.
@@ -120,6 +158,9 @@ fn parent_ingress<P: Packet + ?Sized>(
     };
     // ipvlan hands a slave's frame to the host only where both its MACs are the same, whatever they are; and nobody
     // but a slave or the host itself sends with the parent's MAC.
+    if me.entry.flags & VEPA != 0 && ethernet.source == me.mac {
+        return hairpin(packet, &ethernet, me, tables);
+    }
     if ethernet.source == me.mac || ethernet.source == ethernet.destination {
         return refuse(me.slot, DropReason::Unsealed);
     }
@@ -139,10 +180,33 @@ fn parent_ingress<P: Packet + ?Sized>(
     let Some(receiver) = destination else {
         return Ok(Verdict::Pass);
     };
-    if tables.slot(receiver).is_none_or(|it| it.flags & INTERNAL != 0) {
-        return refuse(receiver, DropReason::Internal);
+    match tables.slot(receiver) {
+        Some(entry) if entry.flags & INTERNAL == 0 => {
+            Ok(if entry.flags & L3S == 0 { Verdict::Seal } else { Verdict::Deliver { slot: receiver } })
+        }
+        _ => refuse(receiver, DropReason::Internal),
     }
-    Ok(Verdict::Seal)
+}
+
+/// A frame that an endpoint sent to the switch, and the switch sent back. On the wire it had no seal; whoever can send with the
+/// parent's MAC there can pass for an endpoint here, as in every use of VEPA.
+#[inline(always)]
+fn hairpin<P: Packet + ?Sized>(
+    packet: &P,
+    ethernet: &Ethernet,
+    me: &Identity,
+    tables: &impl Tables,
+) -> Judged {
+    let Some((Some(slot), receiver)) = holders(packet, ethernet.ethertype, me, tables) else {
+        return refuse(me.slot, DropReason::Unsealed);
+    };
+    let Some(sender) = tables.slot(slot) else {
+        return refuse(me.slot, DropReason::Unsealed);
+    };
+    if receiver.is_none() && !ethernet.is_group() {
+        return refuse(slot, DropReason::HostFilter);
+    }
+    Ok(Verdict::Reseal { slot, seal: sender.seal })
 }
 
 /// What may go out to the wire.
@@ -154,26 +218,56 @@ fn parent_egress<P: Packet + ?Sized>(
     tables: &impl Tables,
 ) -> Judged {
     if let Some(sender) = sealed_by(metadata, tables) {
-        return if sender.flags & INTERNAL == 0 {
-            open(packet, metadata, sender, me)
-        } else {
-            refuse_isolated(packet, metadata.tc_index, metadata.tc_index, DropReason::Internal)
-        };
+        return to_wire(packet, metadata, sender, me);
     }
     if metadata.sent_by_slave {
         return refuse(me.slot, DropReason::Unsealed);
     }
-    let source = Ethernet::parse(packet).ok().and_then(|it| source_holder(packet, it.ethertype, me, tables));
-    match source {
-        Some(_) => refuse(me.slot, DropReason::Unsealed),
-        None => Ok(Verdict::Pass),
+    unsealed(packet, me, tables)
+}
+
+/// What an endpoint sends to the wire.
+#[inline(always)]
+fn to_wire<P: Packet + ?Sized>(packet: &P, metadata: &Metadata, sender: &SlotEntry, me: &Identity) -> Judged {
+    if sender.flags & INTERNAL != 0 {
+        return refuse_isolated(packet, metadata.tc_index, metadata.tc_index, DropReason::Internal);
     }
+    if sender.flags & MULTICAST_LOCAL != 0
+        && Ethernet::parse(packet).is_ok_and(|it| sender::is_multicast(packet, &it))
+    {
+        return refuse(metadata.tc_index, DropReason::Multicast);
+    }
+    // The host's NAT may have given it another source.
+    if sender.flags & L3 != 0 { Ok(Verdict::Open) } else { open(packet, metadata, sender, me) }
+}
+
+/// The host filter of modes l3 and l3s, whose frames for the host don't pass the parent.
+#[inline(always)]
+fn loopback_ingress<P: Packet + ?Sized>(
+    packet: &P,
+    metadata: &Metadata,
+    me: &Identity,
+    tables: &impl Tables,
+) -> Judged {
+    if sealed_by(metadata, tables).is_some() {
+        return refuse(metadata.tc_index, DropReason::HostFilter);
+    }
+    unsealed(packet, me, tables)
 }
 
 /// The sender that the seal proves.
 #[inline(always)]
 fn sealed_by<'a>(metadata: &Metadata, tables: &'a impl Tables) -> Option<&'a SlotEntry> {
     tables.slot(metadata.tc_index).filter(|entry| entry.seal != 0 && entry.seal == metadata.hash)
+}
+
+/// A frame without a seal is the host's own, unless it claims an endpoint's address.
+#[inline(always)]
+fn unsealed<P: Packet + ?Sized>(packet: &P, me: &Identity, tables: &impl Tables) -> Judged {
+    match Ethernet::parse(packet).ok().and_then(|it| source_holder(packet, it.ethertype, me, tables)) {
+        Some(_) => refuse(me.slot, DropReason::Unsealed),
+        None => Ok(Verdict::Pass),
+    }
 }
 
 /// Accepts an endpoint's frame where it comes out, if it still is the sender's own.
@@ -203,9 +297,9 @@ fn source_holder<P: Packet + ?Sized>(
     tables: &impl Tables,
 ) -> Option<Slot> {
     match ethertype {
-        packet::ARP => tables.ipv4(me.slot, Arp::parse(packet).ok()?.sender),
-        packet::IPV4 => tables.ipv4(me.slot, Ipv4::parse(packet).ok()?.source),
-        packet::IPV6 => tables.ipv6(me.slot, Ipv6::parse(packet).ok()?.source),
+        packet::ARP => tables.ipv4(me.parent, Arp::parse(packet).ok()?.sender),
+        packet::IPV4 => tables.ipv4(me.parent, Ipv4::parse(packet).ok()?.source),
+        packet::IPV6 => tables.ipv6(me.parent, Ipv6::parse(packet).ok()?.source),
         _ => None,
     }
 }
@@ -221,15 +315,15 @@ fn holders<P: Packet + ?Sized>(
     Some(match ethertype {
         packet::ARP => {
             let arp = Arp::parse(packet).ok()?;
-            (tables.ipv4(me.slot, arp.sender), tables.ipv4(me.slot, arp.target))
+            (tables.ipv4(me.parent, arp.sender), tables.ipv4(me.parent, arp.target))
         }
         packet::IPV4 => {
             let ip = Ipv4::parse(packet).ok()?;
-            (tables.ipv4(me.slot, ip.source), tables.ipv4(me.slot, ip.destination))
+            (tables.ipv4(me.parent, ip.source), tables.ipv4(me.parent, ip.destination))
         }
         packet::IPV6 => {
             let ip = Ipv6::parse(packet).ok()?;
-            (tables.ipv6(me.slot, ip.source), tables.ipv6(me.slot, ip.destination))
+            (tables.ipv6(me.parent, ip.source), tables.ipv6(me.parent, ip.destination))
         }
         _ => return None,
     })

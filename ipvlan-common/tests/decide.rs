@@ -61,7 +61,7 @@ fn me(flags: u32) -> Identity {
         ipv6: OWN6,
         link_local: LINK_LOCAL,
     };
-    Identity { entry, slot: ME, mac: MAC, ..Identity::default() }
+    Identity { entry, slot: ME, mac: MAC, parent: PARENT, ..Identity::default() }
 }
 
 /// Bytes that get far into the parser: likely MACs, EtherTypes, addresses and headers, in any mixture, cut anywhere.
@@ -155,12 +155,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
-    fn never_panics_and_ends_in_one_of_the_verdicts_of_its_hook(frame in frames(), metadata in metadata(), flags in 0u32..8) {
+    fn never_panics_and_ends_in_one_of_the_verdicts_of_its_hook(frame in frames(), metadata in metadata(), flags in 0u32..256) {
         let world = World::new(flags);
-        for hook in [Hook::SlaveEgress, Hook::SlaveIngress, Hook::ParentIngress, Hook::ParentEgress] {
+        for hook in [Hook::SlaveEgress, Hook::SlaveIngress, Hook::ParentIngress, Hook::ParentEgress, Hook::LoopbackIngress] {
             let verdict = decide(hook, frame.as_slice(), &metadata, &me(flags), &world);
             match hook {
                 Hook::SlaveEgress => prop_assert!(matches!(verdict, Verdict::Seal | Verdict::Drop { slot: ME, .. }), "{:?}", verdict),
+                Hook::LoopbackIngress => {
+                    prop_assert!(matches!(verdict, Verdict::Pass | Verdict::Drop { .. }), "{:?}", verdict);
+                }
                 Hook::SlaveIngress => prop_assert!(matches!(verdict, Verdict::Open | Verdict::Drop { .. }), "{:?}", verdict),
                 Hook::ParentIngress => prop_assert!(verdict != Verdict::Open),
                 Hook::ParentEgress => prop_assert!(verdict != Verdict::Seal),

@@ -22,7 +22,17 @@ pub(crate) fn act(verdict: Verdict, hook: Hook, skb: *mut __sk_buff, me: &Identi
         Verdict::Pass => GO_ON,
         Verdict::Seal => {
             count_traffic(hook, skb, me.slot);
-            seal::set(skb, me);
+            seal::set(skb, me.slot, me.entry.seal);
+            GO_ON
+        }
+        Verdict::Reseal { slot, seal } => {
+            count_traffic(hook, skb, me.slot);
+            seal::set(skb, slot, seal);
+            GO_ON
+        }
+        Verdict::Deliver { slot } => {
+            count_traffic(hook, skb, me.slot);
+            count_traffic(hook, skb, slot);
             GO_ON
         }
         Verdict::Open => {
@@ -46,7 +56,7 @@ fn count_traffic(hook: Hook, skb: *const __sk_buff, slot: Slot) {
     let Traffic { tx_packets, tx_bytes, rx_packets, rx_bytes } = unsafe { &mut *traffic };
     let (packets, bytes) = match hook {
         Hook::SlaveEgress | Hook::ParentEgress => (tx_packets, tx_bytes),
-        Hook::SlaveIngress | Hook::ParentIngress => (rx_packets, rx_bytes),
+        Hook::SlaveIngress | Hook::ParentIngress | Hook::LoopbackIngress => (rx_packets, rx_bytes),
     };
     *packets += 1;
     *bytes += u64::from(field!(skb, len));

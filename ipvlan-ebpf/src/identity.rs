@@ -21,7 +21,8 @@ static IDENTITY: Identity = Identity {
     },
     slot: 0,
     mac: [0; 6],
-    pad: [0; 4],
+    parent: 0,
+    pad: [0; 2],
     netns: 0,
 };
 

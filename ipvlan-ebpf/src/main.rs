@@ -33,6 +33,11 @@ fn parent_egress(ctx: TcContext) -> i32 {
     run(Hook::ParentEgress, ctx.skb.skb)
 }
 
+#[classifier]
+fn loopback_ingress(ctx: TcContext) -> i32 {
+    run(Hook::LoopbackIngress, ctx.skb.skb)
+}
+
 /// Run by the controller, never attached: where the kernel keeps a socket's netns.
 #[classifier]
 fn socket_netns(ctx: TcContext) -> i32 {

@@ -7,14 +7,14 @@ use aya_ebpf::{
     bindings::__sk_buff,
     helpers::generated::{bpf_set_hash, bpf_set_hash_invalid},
 };
-use ipvlan_common::{Identity, Slot};
+use ipvlan_common::Slot;
 
-/// Marks the frame as accepted in the name of `me`.
+/// Marks the frame as accepted in the name of `slot`.
 #[inline(always)]
-pub(crate) fn set(skb: *mut __sk_buff, me: &Identity) {
-    write_tc_index(skb, me.slot);
+pub(crate) fn set(skb: *mut __sk_buff, slot: Slot, seal: u32) {
+    write_tc_index(skb, slot);
     // SAFETY: the helper takes any valid context.
-    unsafe { bpf_set_hash(skb, me.entry.seal) };
+    unsafe { bpf_set_hash(skb, seal) };
 }
 
 /// Makes an ordinary frame of it again, so that queue choice and other programs see nothing special.

@@ -39,15 +39,19 @@ pub struct Network {
     pub number: u8,
     /// Without a way to the wire.
     pub internal: bool,
-    /// Without a way between its endpoints.
-    pub private: bool,
+    /// Its `ipvlan_flag`.
+    pub flag: &'static str,
+    /// Its `ipvlan_mode`.
+    pub mode: &'static str,
+    /// How far its multicast goes.
+    pub multicast: &'static str,
 }
 
 impl Network {
     /// An ordinary network in bridge mode.
     #[must_use]
     pub const fn bridge(name: &'static str, number: u8) -> Self {
-        Self { name, number, internal: false, private: false }
+        Self { name, number, internal: false, flag: "bridge", mode: "l2", multicast: "on" }
     }
 
     /// The same with `--internal`.
@@ -59,7 +63,25 @@ impl Network {
     /// The same with `ipvlan_flag=private`.
     #[must_use]
     pub const fn private(self) -> Self {
-        Self { private: true, ..self }
+        Self { flag: "private", ..self }
+    }
+
+    /// The same with `ipvlan_flag=vepa`.
+    #[must_use]
+    pub const fn vepa(self) -> Self {
+        Self { flag: "vepa", ..self }
+    }
+
+    /// The same in another mode.
+    #[must_use]
+    pub const fn mode(self, mode: &'static str) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// The same with another multicast setting.
+    #[must_use]
+    pub const fn multicast(self, multicast: &'static str) -> Self {
+        Self { multicast, ..self }
     }
 
     /// The network's IPv4 address with host part `host`.
@@ -76,10 +98,6 @@ impl Network {
             u16::from(number / 100) << 8 | u16::from(number / 10 % 10) << 4 | u16::from(number % 10)
         };
         Ipv6Addr::new(0xfd00, decimal(self.number), 0, 0, 0, 0, 0, decimal(host))
-    }
-
-    const fn flag(&self) -> &'static str {
-        if self.private { "private" } else { "bridge" }
     }
 }
 
@@ -205,10 +223,13 @@ impl Sandbox {
             words += " --internal";
         }
         words += &format!(
-            " -o parent={INTERFACE} -o ipvlan_mode=l2 -o ipvlan_flag={} {}",
-            network.flag(),
-            network.name
+            " -o parent={INTERFACE} -o ipvlan_mode={} -o ipvlan_flag={}",
+            network.mode, network.flag
         );
+        if network.multicast != "on" {
+            words += &format!(" -o multicast={}", network.multicast);
+        }
+        words += &format!(" {}", network.name);
         self.act(&words)
     }
 
@@ -309,7 +330,7 @@ impl Sandbox {
         // Made in the host and moved: a slave can't have the parent's name while it is beside it.
         self.host.ip_batch(&format!(
             "link add link {INTERFACE} name ipvl_{name} type ipvlan mode l2 {}\nlink set ipvl_{name} netns {} name {INTERFACE}\n",
-            network.flag(),
+            network.flag,
             netns.name()
         ))?;
         let mut lines = format!(

@@ -29,9 +29,17 @@ pub(super) const SLAVE: [Place; 2] =
 pub(super) const PARENT: [Place; 2] =
     [(schema::PARENT_INGRESS, TcAttachType::Ingress), (schema::PARENT_EGRESS, TcAttachType::Egress)];
 
+/// What a parent in mode l3 or l3s has on `lo`.
+pub(super) const LOOPBACK: [Place; 1] = [(schema::LOOPBACK_INGRESS, TcAttachType::Ingress)];
+
 /// First among the classifiers of a clsact qdisc, as `LinkOrder::first` is among TCX programs.
 const PRIORITY: u16 = 1;
-const HANDLE: TcHandle = TcHandle::new(0, 1);
+
+/// Our classifiers' handles at that priority: told apart by slot, since `lo` has one for each parent, and from those of others by
+/// a number that nobody chooses.
+const fn handle(slot: Slot) -> TcHandle {
+    TcHandle::new(0x6976, slot)
+}
 
 /// TCX and its links came with Linux 6.6 (e420bed02507).
 #[must_use]
@@ -53,7 +61,7 @@ pub(super) fn attach(
         let attached = if has_tcx() {
             tcx(program, ifname, *side, &pins.link(identity.slot, name))
         } else {
-            classifier(program, ifname, *side).map_err(Failure::from)
+            classifier(program, ifname, *side, identity.slot).map_err(Failure::from)
         };
         attached.map_err(refused(name, "attach", ifname))?;
     }
@@ -70,7 +78,7 @@ pub(super) fn detach(
     for (name, side) in places {
         pins::unpin(&pins.link(slot, name))?;
         if let (false, Some(ifname)) = (has_tcx(), ifname) {
-            remove_classifier(ifname, *side).map_err(refused(name, "detach", ifname))?;
+            remove_classifier(ifname, *side, slot).map_err(refused(name, "detach", ifname))?;
         }
     }
     Ok(())
@@ -118,17 +126,22 @@ fn tcx(program: &mut SchedClassifier, ifname: &str, side: TcAttachType, pin: &Pa
     Ok(())
 }
 
-fn classifier(program: &mut SchedClassifier, ifname: &str, side: TcAttachType) -> Result<(), ProgramError> {
-    remove_classifier(ifname, side)?;
-    let options = NlOptions { priority: PRIORITY, handle: HANDLE, classid: None };
+fn classifier(
+    program: &mut SchedClassifier,
+    ifname: &str,
+    side: TcAttachType,
+    slot: Slot,
+) -> Result<(), ProgramError> {
+    remove_classifier(ifname, side, slot)?;
+    let options = NlOptions { priority: PRIORITY, handle: handle(slot), classid: None };
     let id = program.attach_with_options(ifname, side, TcAttachOptions::Netlink(options))?;
     // Dropping the link would take the program off again.
     std::mem::forget(program.take_link(id)?);
     Ok(())
 }
 
-fn remove_classifier(ifname: &str, side: TcAttachType) -> Result<(), ProgramError> {
-    let detached = SchedClassifierLink::attached(ifname, side, PRIORITY, HANDLE, None)
+fn remove_classifier(ifname: &str, side: TcAttachType, slot: Slot) -> Result<(), ProgramError> {
+    let detached = SchedClassifierLink::attached(ifname, side, PRIORITY, handle(slot), None)
         .map_err(|error| ProgramError::from(TcError::from(error)))
         .and_then(Link::detach);
     match detached {

@@ -18,12 +18,14 @@ pub use error::BpfError;
 use ipnet::Ipv4Net;
 use ipvlan_common::{
     DropReason, Identity, Slot, SlotEntry, schema,
-    types::{INTERNAL, PRIVATE, WIRE},
+    types::{INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, VEPA, WIRE},
 };
 #[doc(hidden)]
 pub use object::{PRIME, PROGRAMS};
 use pins::Pins;
 use tables::Tables;
+
+use crate::model::{Mode, Multicast};
 
 /// Whom a parent's programs work for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +36,10 @@ pub struct ParentIdentity {
     pub seal: u32,
     /// Its MAC.
     pub mac: [u8; 6],
+    /// The mode of all its networks.
+    pub mode: Mode,
+    /// Whether the switch sends its endpoints' frames back.
+    pub vepa: bool,
 }
 
 /// Whom a slave's programs work for.
@@ -49,6 +55,12 @@ pub struct EndpointIdentity {
     pub internal: bool,
     /// Whether nothing passes between it and the others of its network.
     pub private: bool,
+    /// Its network's mode.
+    pub mode: Mode,
+    /// How far its broadcasts and multicasts go.
+    pub multicast: Multicast,
+    /// The parent's slot.
+    pub parent: Slot,
     /// The parent's MAC.
     pub mac: [u8; 6],
     /// Its IPv4 address, in its subnet.
@@ -63,13 +75,15 @@ impl ParentIdentity {
     /// What verifying programs know of frames from the wire.
     #[must_use]
     pub fn entry(&self) -> SlotEntry {
-        SlotEntry { seal: self.seal, flags: WIRE, ..SlotEntry::default() }
+        let flags = WIRE | if self.vepa { VEPA } else { 0 };
+        SlotEntry { seal: self.seal, flags, ..SlotEntry::default() }
     }
 
     /// What the parent's programs are compiled with.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        Identity { entry: self.entry(), slot: self.slot, mac: self.mac, ..Identity::default() }
+        let Self { slot, mac, .. } = *self;
+        Identity { entry: self.entry(), slot, mac, parent: slot, ..Identity::default() }
     }
 }
 
@@ -82,7 +96,12 @@ impl EndpointIdentity {
         SlotEntry {
             seal: self.seal,
             network: self.network,
-            flags: flag(INTERNAL, self.internal) | flag(PRIVATE, self.private),
+            flags: flag(INTERNAL, self.internal)
+                | flag(PRIVATE, self.private)
+                | flag(L3, self.mode != Mode::L2)
+                | flag(L3S, self.mode == Mode::L3s)
+                | flag(MULTICAST_LOCAL, self.multicast == Multicast::Local)
+                | flag(MULTICAST_OFF, self.multicast == Multicast::Off),
             ipv4: self.ipv4.map_or([0; 4], |it| it.addr().octets()),
             broadcast: self.ipv4.map_or([0; 4], |it| it.broadcast().octets()),
             ipv6: ipv6(self.ipv6),
@@ -93,7 +112,8 @@ impl EndpointIdentity {
     /// What the slave's programs are compiled with.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        Identity { entry: self.entry(), slot: self.slot, mac: self.mac, ..Identity::default() }
+        let Self { slot, mac, parent, .. } = *self;
+        Identity { entry: self.entry(), slot, mac, parent, ..Identity::default() }
     }
 }
 
@@ -179,13 +199,17 @@ impl Dataplane {
         self.tables.remove_address(parent, ip)
     }
 
-    /// Puts the parent's programs on `ifname` in the calling thread's netns, replacing ours if they are there. Returns whether
+    /// Puts the parent's programs on `ifname` in the calling thread's netns, and in modes l3 and l3s one on `lo`, replacing ours
+    /// if they are there. Returns whether
     /// it had to make the clsact qdisc (kernels without TCX).
     ///
     /// # Errors
     /// Where the kernel refuses a program or its place.
     pub fn attach_parent(&self, id: &ParentIdentity, ifname: &str) -> Result<bool, BpfError> {
         let identity = Identity { netns: netns::of_sockets_here(&self.pins)?, ..id.identity() };
+        if id.mode != Mode::L2 {
+            attach::attach(&self.pins, &identity, LOOPBACK, &attach::LOOPBACK)?;
+        }
         attach::attach(&self.pins, &identity, ifname, &attach::PARENT)
     }
 
@@ -195,13 +219,29 @@ impl Dataplane {
         netns::of_sockets_here(&self.pins)
     }
 
-    /// Takes the parent's programs off. Doing it twice, or after the parent has gone, is fine.
+    /// Takes the parent's programs off; `ifname` is `None` once the parent has gone. Doing it twice is fine.
     ///
     /// # Errors
     /// Where the kernel refuses.
-    pub fn detach_parent(&self, slot: Slot, ifname: &str, made_qdisc: bool) -> Result<(), BpfError> {
-        attach::detach(&self.pins, slot, Some(ifname), &attach::PARENT)?;
-        if made_qdisc { qdisc::remove_clsact(ifname) } else { Ok(()) }
+    pub fn detach_parent(
+        &self,
+        slot: Slot,
+        mode: Mode,
+        ifname: Option<&str>,
+        made_qdisc: bool,
+    ) -> Result<(), BpfError> {
+        if mode != Mode::L2 {
+            attach::detach(&self.pins, slot, Some(LOOPBACK), &attach::LOOPBACK)?;
+            // Which of several parents made it isn't known; without a filter, it does nothing.
+            if !has_tcx() && !qdisc::has_filters(LOOPBACK)? {
+                qdisc::remove_clsact(LOOPBACK)?;
+            }
+        }
+        attach::detach(&self.pins, slot, ifname, &attach::PARENT)?;
+        match ifname {
+            Some(ifname) if made_qdisc => qdisc::remove_clsact(ifname),
+            _ => Ok(()),
+        }
     }
 
     /// Puts the endpoint's programs on its slave `ifname` in the calling thread's netns.
@@ -228,6 +268,8 @@ impl Dataplane {
         self.tables.counters(slot)
     }
 }
+
+const LOOPBACK: &str = "lo";
 
 /// Highest slot that the shared maps have room for.
 pub const MAX_SLOT: Slot = (schema::SLOTS - 1) as Slot;

@@ -3,7 +3,7 @@
 use std::io;
 
 use aya::programs::tc::{self, TcError};
-use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     tc::{TcAttribute, TcHandle, TcMessage},
@@ -38,10 +38,34 @@ pub(super) fn remove_clsact(ifname: &str) -> Result<(), BpfError> {
     }
 }
 
-/// One request and its acknowledgement, in the calling thread's netns and without an async runtime.
+/// Whether anything hangs on the link's clsact qdisc.
+pub(super) fn has_filters(ifname: &str) -> Result<bool, BpfError> {
+    let Ok(index) = if_nametoindex(ifname) else {
+        return Ok(false);
+    };
+    for side in [TcHandle::MIN_INGRESS, TcHandle::MIN_EGRESS] {
+        let mut message = TcMessage::with_index(i32::try_from(index).unwrap_or_default());
+        message.header.parent = TcHandle { major: TcHandle::CLSACT.major, minor: side };
+        let first = exchange(RouteNetlinkMessage::GetTrafficFilter(message), NLM_F_DUMP)
+            .map_err(failed("look at its filters", ifname))?;
+        if matches!(first, NetlinkPayload::InnerMessage(_)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn request(message: RouteNetlinkMessage) -> io::Result<()> {
+    match exchange(message, NLM_F_ACK)? {
+        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
+        _ => Ok(()),
+    }
+}
+
+/// One request and the first message of its answer, in the calling thread's netns and without an async runtime.
+fn exchange(message: RouteNetlinkMessage, flags: u16) -> io::Result<NetlinkPayload<RouteNetlinkMessage>> {
     let mut packet = NetlinkMessage::from(message);
-    packet.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    packet.header.flags = NLM_F_REQUEST | flags;
     packet.finalize();
     let mut buffer = vec![0; packet.buffer_len()];
     packet.serialize(&mut buffer);
@@ -52,10 +76,7 @@ fn request(message: RouteNetlinkMessage) -> io::Result<()> {
     let (reply, _) = socket.recv_from_full()?;
     let reply = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&reply)
         .map_err(|error| io::Error::other(error.to_string()))?;
-    match reply.payload {
-        NetlinkPayload::Error(error) if error.code.is_some() => Err(error.to_io()),
-        _ => Ok(()),
-    }
+    Ok(reply.payload)
 }
 
 fn failed(action: &'static str, ifname: &str) -> impl FnOnce(io::Error) -> BpfError {

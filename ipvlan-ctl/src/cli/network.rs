@@ -37,10 +37,13 @@ pub(super) enum Command {
 const CREATE_HELP: &str = "\
 Options for -o:
   parent=IFACE               the interface that the network uses
-  ipvlan_mode=l2             the only mode that this version enforces
-  ipvlan_flag=bridge|private whether its endpoints reach each other (bridge, the default)
+  ipvlan_mode=l2|l3|l3s      how frames are forwarded (l2); a parent has one mode for all its networks
+  ipvlan_flag=bridge|private|vepa
+                             whether its endpoints reach each other: they do (the default), they don't, by way of a
+                             switch that sends frames back; vepa needs a parent without other flags
   mtu=N                      the mtu of its endpoints (the parent's)
   internal=true              the same as --internal
+  multicast=on|local|off     how far broadcasts and multicasts go, but for ARP and ICMPv6 (on)
 
 Examples:
   ipvlan-ctl network create --subnet 192.168.1.0/24 --gateway 192.168.1.1 -o parent=eth0 db_net

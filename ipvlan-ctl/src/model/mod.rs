@@ -10,7 +10,7 @@ use std::net::IpAddr;
 pub use endpoint::{Addresses, Endpoint, NetnsRef, link_local};
 use ipnet::IpNet;
 pub use name::{IfName, Name};
-pub use network::{Flag, Mode, Network, NetworkSpec, Parent, RawNetwork, State};
+pub use network::{Flag, Mode, Multicast, Network, NetworkSpec, Parent, RawNetwork, State};
 pub use subnet::Pool;
 
 /// The number of an endpoint or of a parent.
@@ -145,15 +145,12 @@ pub enum Invalid {
     /// A mode that ipvlan doesn't have.
     #[error("requested ipvlan mode '{0}' is not valid")]
     Mode(String),
-    /// A mode that this version doesn't enforce.
-    #[error("ipvlan mode '{0}' is not enforced by this version, and is refused rather than left open")]
-    ModeUnenforced(Mode),
     /// A flag that ipvlan doesn't have.
     #[error("requested ipvlan flag '{0}' is not valid")]
     Flag(String),
-    /// A flag that this version doesn't enforce.
-    #[error("ipvlan flag '{0}' is not enforced by this version, and is refused rather than left open")]
-    FlagUnenforced(Flag),
+    /// A multicast setting that there isn't.
+    #[error("invalid value '{0}' for network option 'multicast'")]
+    Multicast(String),
     /// An MTU that no link of the network's families can have.
     #[error("invalid mtu '{text}': a network with {family} needs {min} to 65535")]
     Mtu {
@@ -200,9 +197,8 @@ impl Invalid {
                 format!("valid options: {}", network::OPTION_KEYS.join(", "))
             }
             Self::Mode(_) => "valid modes: l2 (the default), l3, l3s".into(),
-            Self::ModeUnenforced(_) => "use ipvlan_mode=l2".into(),
             Self::Flag(_) => "valid flags: bridge (the default), private, vepa".into(),
-            Self::FlagUnenforced(_) => "use ipvlan_flag=bridge or ipvlan_flag=private".into(),
+            Self::Multicast(_) => "valid settings: on (the default), local, off".into(),
             Self::Bool { .. } => "use true or false".into(),
             Self::NoParent => "name the interface that the network is to use: -o parent=eth0".into(),
             Self::Loopback => "use the interface that leads to the network, as in -o parent=eth0".into(),

@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::{IfName, Invalid, Name, Pool, Slot, subnet::overlap};
 
 /// The keys that `-o` takes.
-pub(super) const OPTION_KEYS: &[&str] = &["parent", "ipvlan_mode", "ipvlan_flag", "mtu", "internal"];
+pub(super) const OPTION_KEYS: &[&str] =
+    &["parent", "ipvlan_mode", "ipvlan_flag", "mtu", "internal", "multicast"];
 
 /// Text of each value of an enum, for the store, for JSON and for the command line alike.
 macro_rules! text_enum {
@@ -64,6 +65,18 @@ text_enum!(
 );
 
 text_enum!(
+    /// How far the broadcasts and multicasts of a network's endpoints go, but for ARP and ICMPv6, which it lives by.
+    Multicast {
+        /// To the wire, and from it.
+        On = "on",
+        /// To the network's endpoints on this host.
+        Local = "local",
+        /// Nowhere.
+        Off = "off",
+    }
+);
+
+text_enum!(
     /// How far a network or an endpoint has come. Whatever isn't `Up` is torn down by the next command.
     State {
         /// Being made.
@@ -103,6 +116,8 @@ pub struct NetworkSpec {
     pub flag: Flag,
     /// Without a way to the wire.
     pub internal: bool,
+    /// How far its broadcasts and multicasts go.
+    pub multicast: Multicast,
     /// The MTU of its endpoints; the parent's where not given.
     pub mtu: Option<u32>,
     /// At most one of each family, at least one.
@@ -119,15 +134,12 @@ impl NetworkSpec {
         let mode = option("ipvlan_mode").map_or(Ok(Mode::L2), |text| {
             Mode::from_text(text).ok_or_else(|| Invalid::Mode(text.to_owned()))
         })?;
-        if mode != Mode::L2 {
-            return Err(Invalid::ModeUnenforced(mode));
-        }
         let flag = option("ipvlan_flag").map_or(Ok(Flag::Bridge), |text| {
             Flag::from_text(text).ok_or_else(|| Invalid::Flag(text.to_owned()))
         })?;
-        if flag == Flag::Vepa {
-            return Err(Invalid::FlagUnenforced(flag));
-        }
+        let multicast = option("multicast").map_or(Ok(Multicast::On), |text| {
+            Multicast::from_text(text).ok_or_else(|| Invalid::Multicast(text.to_owned()))
+        })?;
         let internal = match option("internal") {
             None => raw.internal,
             Some("" | "true" | "1") => true,
@@ -142,7 +154,7 @@ impl NetworkSpec {
         }
         let pools = parse_pools(&raw.subnets, &raw.gateways)?;
         let mtu = option("mtu").map(|text| parse_mtu(text, &pools)).transpose()?;
-        Ok(Self { name, parent, mode, flag, internal, mtu, pools })
+        Ok(Self { name, parent, mode, flag, internal, multicast, mtu, pools })
     }
 
     /// The pool that `address` belongs to by its family.
@@ -257,6 +269,7 @@ mod tests {
     fn defaults() {
         let spec = NetworkSpec::parse(&raw(&["192.168.1.0/24", "fd00::/64"], &["parent=eth0"])).unwrap();
         assert_eq!((spec.mode, spec.flag, spec.internal, spec.mtu), (Mode::L2, Flag::Bridge, false, None));
+        assert_eq!(spec.multicast, Multicast::On);
         assert_eq!(spec.pools.len(), 2);
         assert_eq!(spec.pool_for(false).unwrap().gateway.to_string(), "fd00::1");
     }
@@ -286,54 +299,43 @@ mod tests {
     #[test]
     fn refusals() {
         let ok = "10.0.0.0/24";
-        let refused = |mode_or_flag: &str| {
-            format!(
-                "ipvlan {mode_or_flag} is not enforced by this version, and is refused rather than left open"
-            )
-        };
         for (subnets, options, message, hint) in [
-            (&[ok][..], &[][..], "network has no parent interface".into(), "-o parent=eth0"),
-            (
-                &[ok],
-                &["parent=lo"],
-                "loopback interface is not a valid ipvlan parent link".into(),
-                "-o parent=eth0",
-            ),
-            (&[ok], &["parent=a b"], "invalid interface name 'a b'".into(), "15 characters"),
-            (&[], &["parent=eth0"], "network has no subnet".into(), "--subnet"),
-            (&[ok, "10.1.0.0/24"], &["parent=eth0"], "network has two IPv4 subnets".into(), "at most one"),
+            (&[ok][..], &[][..], "network has no parent interface", "-o parent=eth0"),
+            (&[ok], &["parent=lo"], "loopback interface is not a valid ipvlan parent link", "-o parent=eth0"),
+            (&[ok], &["parent=a b"], "invalid interface name 'a b'", "15 characters"),
+            (&[], &["parent=eth0"], "network has no subnet", "--subnet"),
+            (&[ok, "10.1.0.0/24"], &["parent=eth0"], "network has two IPv4 subnets", "at most one"),
             (
                 &[ok],
                 &["parent=eth0", "ipvlan_mode=l9"],
-                "requested ipvlan mode 'l9' is not valid".into(),
+                "requested ipvlan mode 'l9' is not valid",
                 "l2 (the default), l3, l3s",
             ),
-            (&[ok], &["parent=eth0", "ipvlan_mode=l3s"], refused("mode 'l3s'"), "ipvlan_mode=l2"),
             (
                 &[ok],
                 &["parent=eth0", "ipvlan_flag=x"],
-                "requested ipvlan flag 'x' is not valid".into(),
+                "requested ipvlan flag 'x' is not valid",
                 "bridge (the default), private, vepa",
             ),
-            (&[ok], &["parent=eth0", "ipvlan_flag=vepa"], refused("flag 'vepa'"), "ipvlan_flag=bridge"),
             (
                 &[ok],
-                &["vlan=3"],
-                "unknown network option 'vlan'".into(),
-                "valid options: parent, ipvlan_mode",
+                &["parent=eth0", "multicast=some"],
+                "invalid value 'some' for network option 'multicast'",
+                "on (the default), local, off",
             ),
-            (&[ok], &["parent"], "invalid network option 'parent': not KEY=VALUE".into(), "valid options"),
-            (&[ok], &["mtu=1", "mtu=2"], "network option 'mtu' is given twice".into(), ""),
+            (&[ok], &["vlan=3"], "unknown network option 'vlan'", "valid options: parent, ipvlan_mode"),
+            (&[ok], &["parent"], "invalid network option 'parent': not KEY=VALUE", "valid options"),
+            (&[ok], &["mtu=1", "mtu=2"], "network option 'mtu' is given twice", ""),
             (
                 &["fd00::/64"],
                 &["parent=eth0", "mtu=600"],
-                "invalid mtu '600': a network with IPv6 needs 1280 to 65535".into(),
+                "invalid mtu '600': a network with IPv6 needs 1280 to 65535",
                 "",
             ),
             (
                 &[ok],
                 &["parent=eth0", "internal=maybe"],
-                "invalid value 'maybe' for network option 'internal'".into(),
+                "invalid value 'maybe' for network option 'internal'",
                 "true or false",
             ),
         ] {

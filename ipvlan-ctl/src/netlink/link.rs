@@ -12,7 +12,7 @@ use rtnetlink::{
 };
 
 use super::{Netlink, NetlinkError};
-use crate::model::Mode;
+use crate::model::{Flag, Mode};
 
 /// What the kernel says of an interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct NewSlave<'a> {
     pub parent: u32,
     /// The mode that the parent's port is to be in.
     pub mode: Mode,
+    /// Its network's flag.
+    pub flag: Flag,
     /// The namespace that it is made in.
     pub netns: BorrowedFd<'a>,
 }
@@ -104,9 +106,10 @@ impl Netlink {
             Mode::L3 => IpVlanMode::L3,
             Mode::L3s => IpVlanMode::L3S,
         };
-        // Always bridge: the kernel keeps the flag per parent, while the programs enforce private per network.
+        // The kernel keeps the flag per parent, so private, which the programs enforce per network, is bridge to it.
+        let flags = if slave.flag == Flag::Vepa { IpVlanFlags::Vepa } else { IpVlanFlags::empty() };
         let message = LinkIpVlan::new(slave.name, slave.parent, mode)
-            .flag(IpVlanFlags::empty())
+            .flag(flags)
             .setns_by_fd(slave.netns.as_raw_fd())
             .build();
         self.request(|| "create an ipvlan slave".into(), self.handle.link().add(message).execute())

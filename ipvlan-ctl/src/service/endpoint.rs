@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::{AttachRequest, Error, Plan, Session, Step};
 use crate::{
     bpf::EndpointIdentity,
-    model::{Addresses, Endpoint, Flag, Network, Parent, State},
+    model::{Addresses, Endpoint, Flag, Mode, Network, Parent, State},
     netlink::{Link, Netlink, Netns, NewSlave},
 };
 
@@ -69,6 +69,9 @@ impl Attachment<'_> {
             network: self.network.id,
             internal: self.network.spec.internal,
             private: self.network.spec.flag == Flag::Private,
+            mode: self.network.spec.mode,
+            multicast: self.network.spec.multicast,
+            parent: self.parent.slot,
             mac: self.parent.mac,
             ipv4: ipv4.zip(prefix).and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()),
             ipv6,
@@ -83,6 +86,7 @@ impl Attachment<'_> {
             name: &name,
             parent: self.parent.ifindex,
             mode: self.network.spec.mode,
+            flag: self.network.spec.flag,
             netns: std::os::fd::AsFd::as_fd(&inside.netns),
         };
         self.session.netlink.add_slave(&slave).map_err(|error| {
@@ -137,13 +141,18 @@ impl Attachment<'_> {
             return Ok(());
         }
         for pool in self.network.spec.pools.clone() {
-            let result = self.inside()?.netlink.add_default_route(self.index()?, pool.gateway);
+            let (netlink, index) = (&self.inside()?.netlink, self.index()?);
+            let result = match self.network.spec.mode {
+                Mode::L2 => netlink.add_default_route(index, pool.gateway),
+                // The host routes: there is no gateway on the link.
+                Mode::L3 | Mode::L3s => netlink.add_connected_default_route(index, pool.is_ipv4()),
+            };
             match result {
                 // A second endpoint in one namespace: the first one's route stays.
                 Err(error) if error.is(Errno::EEXIST) => {
-                    let (netns, gateway) = (&self.endpoint.netns.label, pool.gateway);
+                    let (netns, endpoint) = (&self.endpoint.netns.label, &self.endpoint.name);
                     let warning =
-                        format!("'{netns}' has a default route already; none was added via {gateway}");
+                        format!("'{netns}' has a default route already; none was added for '{endpoint}'");
                     self.session.warn(warning);
                 }
                 other => other?,

@@ -8,7 +8,7 @@ use super::preflight::MINIMUM_KERNEL;
 use crate::{
     bpf::BpfError,
     ipam::Exhausted,
-    model::{Invalid, Mode},
+    model::{Flag, Invalid, Mode},
     netlink::{NetlinkError, Netns, NetnsError},
     store::StoreError,
 };
@@ -108,6 +108,16 @@ pub enum Error {
         network: String,
     },
 
+    /// The parent's networks send their frames by way of the switch, or this one alone would.
+    #[error("parent {parent} carries network '{network}' with ipvlan_flag={flag}, which goes with no vepa network beside it", flag = flag.as_str())]
+    OtherFlag {
+        /// The parent.
+        parent: String,
+        /// The network that is there.
+        network: String,
+        /// Its flag.
+        flag: Flag,
+    },
     /// No interface has the parent's name.
     #[error("parent interface '{parent}' doesn't exist")]
     NoParent {
@@ -226,6 +236,7 @@ impl Error {
                 format!("first: ipvlan-ctl detach {}", endpoints.join(" "))
             }
             Self::Overlap { .. } => "choose a subnet that no network on this parent uses".into(),
+            Self::OtherFlag { .. } => "give the vepa networks a parent of their own".into(),
             Self::OtherMode { .. } => "use the same ipvlan_mode, or another parent".into(),
             Self::NoParent { candidates, .. } if candidates.is_empty() => {
                 "no interface here can be a parent".into()

@@ -2,8 +2,8 @@
 
 use super::{Error, Plan, Session, Step};
 use crate::{
-    bpf::{ParentIdentity, has_tcx},
-    model::{IfName, Mode, Network, NetworkSpec, Parent, State},
+    bpf::ParentIdentity,
+    model::{Flag, IfName, Mode, Network, NetworkSpec, Parent, State},
     netlink::Link,
 };
 
@@ -51,18 +51,17 @@ impl Foundation<'_> {
         self.is_alone(|network| network.parent == self.parent.slot)
     }
 
+    fn identity(&self) -> ParentIdentity {
+        let Parent { slot, seal, mac, mode, .. } = self.parent;
+        ParentIdentity { slot, seal, mac, mode, vepa: self.spec.flag == Flag::Vepa }
+    }
+
     /// Takes the programs off the parent, which may have another name now.
     fn detach_programs(&mut self) -> Result<(), Error> {
         let Parent { slot, ifindex, made_qdisc, .. } = self.parent;
-        let recorded = self.parent.name.to_string();
-        let (ifname, made_qdisc) = match self.session.netlink.link_by_index(ifindex)? {
-            Some(link) => (link.name, made_qdisc),
-            // Its links are still pinned.
-            None if has_tcx() => (recorded, false),
-            // The classifiers went with it; what has its name now isn't ours.
-            None => return Ok(()),
-        };
-        Ok(self.session.dataplane()?.detach_parent(slot, &ifname, made_qdisc)?)
+        let ifname = self.session.netlink.link_by_index(ifindex)?.map(|link| link.name);
+        let mode = self.parent.mode;
+        Ok(self.session.dataplane()?.detach_parent(slot, mode, ifname.as_deref(), made_qdisc)?)
     }
 }
 
@@ -78,7 +77,7 @@ impl Step<Foundation<'_>> for NetworkStep {
     }
 
     fn apply(&self, context: &mut Foundation<'_>) -> Result<(), Error> {
-        let Parent { slot, seal, mac, .. } = context.parent;
+        let slot = context.parent.slot;
         match self {
             Self::Record => {
                 let network = context.session.store.insert_network(&context.spec, &context.parent)?;
@@ -88,11 +87,11 @@ impl Step<Foundation<'_>> for NetworkStep {
                 context.session.dataplane()?;
             }
             Self::Slot if context.is_alone_on_parent()? => {
-                let entry = ParentIdentity { slot, seal, mac }.entry();
+                let entry = context.identity().entry();
                 context.session.dataplane()?.register_slot(slot, entry)?;
             }
             Self::Programs if context.is_alone_on_parent()? => {
-                let identity = ParentIdentity { slot, seal, mac };
+                let identity = context.identity();
                 let ifname = context.parent.name.to_string();
                 let made_qdisc = context.session.dataplane()?.attach_parent(&identity, &ifname)?;
                 context.session.store.set_made_qdisc(slot, made_qdisc)?;
@@ -191,6 +190,13 @@ impl Session {
                     parent: parent.name.to_string(),
                     mode: parent.mode,
                     network: name,
+                });
+            }
+            if (network.spec.flag == Flag::Vepa) != (spec.flag == Flag::Vepa) {
+                return Err(Error::OtherFlag {
+                    parent: parent.name.to_string(),
+                    network: name,
+                    flag: network.spec.flag,
                 });
             }
             if let Some((subnet, other)) = spec.overlap(&network.spec) {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Error, Root, preflight::Facts};
 use crate::{
     bpf::{Counters, Dataplane},
-    model::{Endpoint, Flag, Mode, Network, Parent},
+    model::{Endpoint, Flag, Mode, Multicast, Network, Parent},
     netlink::Netns,
     store::Store,
 };
@@ -31,6 +31,8 @@ pub struct NetworkReport {
     pub flag: Flag,
     /// Whether it has no way to the wire.
     pub internal: bool,
+    /// How far its broadcasts and multicasts go.
+    pub multicast: Multicast,
     /// The MTU of its endpoints, where it isn't the parent's.
     pub mtu: Option<u32>,
     /// Its subnets.
@@ -150,6 +152,7 @@ impl Report {
                 mode: spec.mode,
                 flag: spec.flag,
                 internal: spec.internal,
+                multicast: spec.multicast,
                 mtu: spec.mtu,
                 subnets: spec
                     .pools

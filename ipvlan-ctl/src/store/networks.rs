@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::{Store, StoreError, note_slot, parsed};
-use crate::model::{Flag, IfName, Mode, Name, Network, NetworkSpec, Parent, Pool, Slot, State};
+use crate::model::{Flag, IfName, Mode, Multicast, Name, Network, NetworkSpec, Parent, Pool, Slot, State};
 
 impl Store {
     /// All networks, by name.
@@ -76,15 +76,16 @@ impl Store {
             note_slot(&write, parent.slot)?;
         }
         let id: u32 = write.query_row(
-            "INSERT INTO network (name, parent, flag, internal, mtu, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING id",
+            "INSERT INTO network (name, parent, flag, internal, mtu, state, multicast)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id",
             params![
                 spec.name.as_str(),
                 parent.slot,
                 spec.flag.as_str(),
                 spec.internal,
                 spec.mtu,
-                State::Creating.as_str()
+                State::Creating.as_str(),
+                spec.multicast.as_str()
             ],
             |row| row.get(0),
         )?;
@@ -135,6 +136,7 @@ fn read_network(row: &Row<'_>) -> rusqlite::Result<Network> {
             mode: parsed(row, "mode", Mode::from_text)?,
             flag: parsed(row, "flag", Flag::from_text)?,
             internal: row.get("internal")?,
+            multicast: parsed(row, "multicast", Multicast::from_text)?,
             mtu: row.get("mtu")?,
             pools: Vec::new(),
         },

@@ -1,7 +1,8 @@
 //! The tables, and how an older file becomes a newer one.
 
 /// Each entry brings a file from the version that is its index to the next one; `user_version` says where a file is.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE cursor (
     name TEXT PRIMARY KEY,
     value INTEGER NOT NULL
@@ -50,7 +51,11 @@ CREATE TABLE address (
     endpoint INTEGER NOT NULL REFERENCES endpoint (slot) ON DELETE CASCADE,
     PRIMARY KEY (parent, address)
 ) STRICT;
-"];
+",
+    "
+ALTER TABLE network ADD COLUMN multicast TEXT NOT NULL DEFAULT 'on';
+",
+];
 
 /// The version that this program writes.
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;

@@ -150,19 +150,10 @@ impl Kernel {
         let after = self.counters()?;
 
         let mut expected = before;
-        let bytes = row.frame.len() as u64;
-        let me = expected.get_mut(usize::from(row.me)).context("no such slot")?;
-        let accepted = match row.verdict {
-            Verdict::Pass => true,
-            Verdict::Seal | Verdict::Open => {
-                let (packets, total) = match row.hook {
-                    Hook::SlaveEgress | Hook::ParentEgress => (&mut me.tx_packets, &mut me.tx_bytes),
-                    Hook::SlaveIngress | Hook::ParentIngress => (&mut me.rx_packets, &mut me.rx_bytes),
-                };
-                *packets += 1;
-                *total += bytes;
-                true
-            }
+        let (counted, accepted) = match row.verdict {
+            Verdict::Pass => (vec![], true),
+            Verdict::Seal | Verdict::Open | Verdict::Reseal { .. } => (vec![row.me], true),
+            Verdict::Deliver { slot } => (vec![row.me, slot], true),
             Verdict::Drop { slot, reason } => {
                 let drops = &mut expected.get_mut(usize::from(slot)).context("no such slot")?.drops;
                 match drops.iter_mut().find(|(counted, _)| *counted == reason) {
@@ -170,9 +161,20 @@ impl Kernel {
                     None => drops.push((reason, 1)),
                 }
                 drops.sort();
-                false
+                (vec![], false)
             }
         };
+        for slot in counted {
+            let counters = expected.get_mut(usize::from(slot)).context("no such slot")?;
+            let (packets, bytes) = match row.hook {
+                Hook::SlaveEgress | Hook::ParentEgress => (&mut counters.tx_packets, &mut counters.tx_bytes),
+                Hook::SlaveIngress | Hook::ParentIngress | Hook::LoopbackIngress => {
+                    (&mut counters.rx_packets, &mut counters.rx_bytes)
+                }
+            };
+            *packets += 1;
+            *bytes += row.frame.len() as u64;
+        }
         // TC_ACT_UNSPEC lets the next program and the stack have it, TC_ACT_SHOT drops.
         let expected_return = if accepted { -1 } else { 2 };
         ensure!(returned == expected_return, "the program returned {returned}, not {expected_return}");
@@ -184,7 +186,7 @@ impl Kernel {
 
     /// The counters of every slot of the world, and of the first beyond.
     fn counters(&self) -> Result<Vec<Counters>> {
-        (0..=world::ONLY4 + 1).map(|slot: Slot| Ok(self.dataplane.counters(slot)?)).collect()
+        (0..=world::LAST + 1).map(|slot: Slot| Ok(self.dataplane.counters(slot)?)).collect()
     }
 }
 
@@ -202,6 +204,7 @@ fn program_of(hook: Hook) -> &'static str {
         Hook::SlaveIngress => schema::SLAVE_INGRESS,
         Hook::ParentIngress => schema::PARENT_INGRESS,
         Hook::ParentEgress => schema::PARENT_EGRESS,
+        Hook::LoopbackIngress => schema::LOOPBACK_INGRESS,
     }
 }
 

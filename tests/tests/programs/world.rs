@@ -4,7 +4,10 @@ use std::{collections::HashMap, net::Ipv4Addr, net::Ipv6Addr};
 
 use ipnet::Ipv4Net;
 use ipvlan_common::{Identity, Slot, SlotEntry, tables::Tables, types::Mac};
-use ipvlan_ctl::bpf::{EndpointIdentity, ParentIdentity};
+use ipvlan_ctl::{
+    bpf::{EndpointIdentity, ParentIdentity},
+    model::{Mode, Multicast},
+};
 
 /// The parent's MAC, and so every slave's.
 pub(crate) const MAC: Mac = [2, 0, 0, 0, 0, 1];
@@ -33,6 +36,22 @@ pub(crate) const SHY: Slot = 7;
 pub(crate) const SHY_PEER: Slot = 8;
 /// An endpoint without IPv6.
 pub(crate) const ONLY4: Slot = 9;
+/// One of a network in mode l3.
+pub(crate) const ROUTED: Slot = 10;
+/// One of an internal network in mode l3, and
+pub(crate) const ROUTED_INNER: Slot = 11;
+/// another one of that.
+pub(crate) const ROUTED_INNER_PEER: Slot = 12;
+/// One of a network in mode l3s.
+pub(crate) const BEHIND_STACK: Slot = 13;
+/// One of a network without multicast.
+pub(crate) const QUIET: Slot = 14;
+/// One of a network whose multicast stays on the host.
+pub(crate) const NEAR: Slot = 15;
+/// The parent, if its networks had the flag vepa.
+pub(crate) const VEPA_PARENT: Slot = 16;
+/// The highest of them.
+pub(crate) const LAST: Slot = VEPA_PARENT;
 /// A slot that nobody has registered.
 pub(crate) const NOBODY: Slot = 77;
 
@@ -58,31 +77,58 @@ pub(crate) fn seal(slot: Slot) -> u32 {
 
 /// The parent.
 pub(crate) fn parent() -> ParentIdentity {
-    ParentIdentity { slot: PARENT, seal: seal(PARENT), mac: MAC }
+    ParentIdentity { slot: PARENT, seal: seal(PARENT), mac: MAC, mode: Mode::L2, vepa: false }
 }
 
-/// Every endpoint.
+/// Every endpoint. Those of all modes are on one parent here, since the programs don't mind.
 pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
-    [(A, 1), (B, 1), (OTHER, 2), (INNER, 3), (INNER_PEER, 3), (SHY, 4), (SHY_PEER, 4), (ONLY4, 1)]
+    let networks: [(u32, &[Slot]); 9] = [
+        (1, &[A, B, ONLY4]),
+        (2, &[OTHER]),
+        (3, &[INNER, INNER_PEER]),
+        (4, &[SHY, SHY_PEER]),
+        (5, &[ROUTED]),
+        (6, &[ROUTED_INNER, ROUTED_INNER_PEER]),
+        (7, &[BEHIND_STACK]),
+        (8, &[QUIET]),
+        (9, &[NEAR]),
+    ];
+    let pairs = networks.iter().flat_map(|(network, slots)| slots.iter().map(|slot| (*slot, *network)));
+    pairs
         .map(|(slot, network)| {
             let has_ipv6 = slot != ONLY4;
             EndpointIdentity {
                 slot,
                 seal: seal(slot),
                 network,
-                internal: network == 3,
+                internal: [3, 6].contains(&network),
                 private: network == 4,
+                mode: match network {
+                    5 | 6 => Mode::L3,
+                    7 => Mode::L3s,
+                    _ => Mode::L2,
+                },
+                multicast: match network {
+                    8 => Multicast::Off,
+                    9 => Multicast::Local,
+                    _ => Multicast::On,
+                },
+                parent: PARENT,
                 mac: MAC,
                 ipv4: Ipv4Net::new(ip4(slot), 24).ok(),
                 ipv6: has_ipv6.then(|| ip6(slot)),
                 link_local: has_ipv6.then(|| link_local(slot)),
             }
         })
-        .to_vec()
+        .collect()
 }
 
 /// The identity of the programs of `slot`.
 pub(crate) fn identity(slot: Slot) -> Identity {
+    if slot == VEPA_PARENT {
+        let identity = ParentIdentity { slot, vepa: true, ..parent() }.identity();
+        return Identity { parent: PARENT, ..identity };
+    }
     endpoints()
         .iter()
         .find(|it| it.slot == slot)

@@ -4,6 +4,7 @@ mod allowed;
 mod isolation;
 mod lab;
 mod lifecycle;
+mod modes;
 mod root_inside;
 mod spoofing;
 
@@ -12,7 +13,13 @@ use std::process::ExitCode;
 use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
-    let tests =
-        [allowed::tests(), spoofing::tests(), isolation::tests(), root_inside::tests(), lifecycle::tests()];
+    let tests = [
+        allowed::tests(),
+        spoofing::tests(),
+        isolation::tests(),
+        modes::tests(),
+        root_inside::tests(),
+        lifecycle::tests(),
+    ];
     libtest_mimic::run(&Arguments::from_args(), tests.into_iter().flatten().collect()).exit_code()
 }

@@ -57,7 +57,7 @@ impl World {
     /// decides for all of them; without this the comparison would be unfair to stock.
     pub(crate) fn prepare(&self, network: &Network) -> Result<()> {
         if self.sandbox.maker() == Maker::Stock {
-            let flag = if network.private { "private" } else { "bridge" };
+            let flag = network.flag;
             self.web.netns.ip(&format!("link set {INTERFACE} type ipvlan mode l2 {flag}"))?;
         }
         Ok(())

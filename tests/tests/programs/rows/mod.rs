@@ -1,5 +1,6 @@
 //! The rules as a table: a frame at a hook, and what must become of it.
 
+mod modes;
 mod neighbour;
 mod parent;
 mod receiver;
@@ -105,7 +106,13 @@ fn udp4_with(
 
 /// Every row.
 pub(crate) fn rows() -> Result<Vec<Row>> {
-    let parts =
-        [sender::rows()?, neighbour::rows()?, receiver::rows()?, parent::ingress()?, parent::egress()?];
+    let parts = [
+        sender::rows()?,
+        neighbour::rows()?,
+        receiver::rows()?,
+        parent::ingress()?,
+        parent::egress()?,
+        modes::rows()?,
+    ];
     Ok(parts.into_iter().flatten().collect())
 }

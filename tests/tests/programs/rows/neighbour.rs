@@ -4,13 +4,17 @@ use std::net::Ipv6Addr;
 
 use anyhow::Result;
 use ipvlan_common::{
-    DropReason::{DhcpServer, HeaderChain, Malformed, NdFragment, NdSpoof, RouterMessage, SourceIpv6},
+    DropReason::{
+        DhcpServer, HeaderChain, Malformed, Multicast, NdFragment, NdSpoof, RouterMessage, SourceIpv6,
+    },
+    Hook::SlaveEgress,
+    Verdict,
     types::Mac,
 };
 use ipvlan_tests::frame::{self, Link};
 
-use super::{NONE6, Row, sends};
-use crate::world::{A, B, LAN_MAC, MAC, ip6, link_local};
+use super::{NONE6, Row, UNSEALED, drop_for, row, sends};
+use crate::world::{A, B, LAN_MAC, MAC, QUIET, ip6, link_local};
 
 const ALL_NODES_MAC: Mac = [0x33, 0x33, 0, 0, 0, 1];
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
@@ -78,6 +82,7 @@ pub(super) fn rows() -> Result<Vec<Row>> {
     let dhcp = |source: u16, destination: u16| {
         [&source.to_be_bytes()[..], &destination.to_be_bytes(), &[0, 8, 0, 0]].concat()
     };
+    let quiet = |next, chain: &[u8]| ipv6(ip6(QUIET), next, chain);
     let report = [143, 0, 0, 0, 0, 0, 0, 0];
     let mut zero_option = ask(ip6(B), &[(1, MAC)]);
     zero_option[25] = 0;
@@ -157,5 +162,29 @@ pub(super) fn rows() -> Result<Vec<Row>> {
         sends("UDP cut in its ports, IPv6", ipv6(ip6(A), 17, &[1, 2])?, Some(Malformed)),
         sends("echo from nobody", nobody(&[128, 0, 0, 0, 0, 0, 0, 0])?, Some(SourceIpv6)),
         sends("solicitation cut short", own(&[SOLICITATION, 0, 0, 0, 0, 0, 0, 0, 1])?, Some(Malformed)),
+        row(
+            "no multicast, but neighbour discovery",
+            SlaveEgress,
+            QUIET,
+            UNSEALED,
+            quiet(ICMPV6, &neighbour(SOLICITATION, ip6(B), &[(1, MAC)]))?,
+            Verdict::Seal,
+        ),
+        row(
+            "no multicast, but listener reports",
+            SlaveEgress,
+            QUIET,
+            UNSEALED,
+            quiet(0, &after(extension(ICMPV6, 0), &report))?,
+            Verdict::Seal,
+        ),
+        row(
+            "no multicast, UDP behind a hop-by-hop header",
+            SlaveEgress,
+            QUIET,
+            UNSEALED,
+            quiet(0, &after(extension(17, 0), &udp))?,
+            drop_for(QUIET, Multicast),
+        ),
     ])
 }

@@ -1,0 +1,174 @@
+//! What modes l3 and l3s, the flag vepa and the multicast setting change.
+
+use std::net::Ipv4Addr;
+
+use anyhow::Result;
+use etherparse::ArpOperation;
+use ipvlan_common::{
+    DropReason::{EtherType, HostFilter, Internal, Multicast, OtherNetwork, SourceIpv4, Unsealed},
+    Hook::{LoopbackIngress, ParentEgress, ParentIngress, SlaveEgress, SlaveIngress},
+    Slot, Verdict,
+};
+use ipvlan_tests::frame::Link;
+
+use super::{FOREIGN, FROM_LAN, Row, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, by, drop_for, row, udp4, udp6};
+use crate::world::{
+    A, B, BEHIND_STACK, LAN, LAN_MAC, LAN6, MAC, NEAR, OTHER, PARENT, QUIET, ROUTED, ROUTED_INNER,
+    ROUTED_INNER_PEER, VEPA_PARENT, ip4, ip6, link_local, seal,
+};
+
+const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 250);
+
+pub(super) fn rows() -> Result<Vec<Row>> {
+    let parts = [routed()?, vepa()?, multicast()?];
+    Ok(parts.into_iter().flatten().collect())
+}
+
+fn routed() -> Result<Vec<Row>> {
+    let sends = |name, me: Slot, frame, verdict| row(name, SlaveEgress, me, UNSEALED, frame, verdict);
+    let loopback = |name, seal, frame, verdict| row(name, LoopbackIngress, PARENT, seal, frame, verdict);
+    let inner_out = drop_for(ROUTED_INNER, Internal);
+    Ok(vec![
+        sends("l3, own", ROUTED, udp4(SHARED, ip4(ROUTED), FOREIGN)?, Verdict::Seal),
+        sends("l3, a peer's source", ROUTED, udp4(SHARED, ip4(A), FOREIGN)?, drop_for(ROUTED, SourceIpv4)),
+        sends(
+            "l3, ARP",
+            ROUTED,
+            arp(TO_ALL, ArpOperation::REQUEST, MAC, ip4(ROUTED), LAN)?,
+            drop_for(ROUTED, EtherType),
+        ),
+        sends(
+            "l3 internal, to its peer",
+            ROUTED_INNER,
+            udp4(SHARED, ip4(ROUTED_INNER), ip4(ROUTED_INNER_PEER))?,
+            Verdict::Seal,
+        ),
+        sends(
+            "l3 internal, to its peer, IPv6",
+            ROUTED_INNER,
+            udp6(SHARED, ip6(ROUTED_INNER), ip6(ROUTED_INNER_PEER))?,
+            Verdict::Seal,
+        ),
+        sends("l3 internal, out", ROUTED_INNER, udp4(SHARED, ip4(ROUTED_INNER), FOREIGN)?, inner_out),
+        sends("l3 internal, out, IPv6", ROUTED_INNER, udp6(SHARED, ip6(ROUTED_INNER), LAN6)?, inner_out),
+        sends(
+            "l3 internal, to another network",
+            ROUTED_INNER,
+            udp4(SHARED, ip4(ROUTED_INNER), ip4(A))?,
+            inner_out,
+        ),
+        row(
+            "l3, with the source that the host's NAT gave it",
+            ParentEgress,
+            PARENT,
+            by(ROUTED),
+            udp4(TO_LAN, HOST, LAN)?,
+            Verdict::Open,
+        ),
+        row(
+            "l3s, from the wire",
+            ParentIngress,
+            PARENT,
+            UNSEALED,
+            udp4(FROM_LAN, LAN, ip4(BEHIND_STACK))?,
+            Verdict::Deliver { slot: BEHIND_STACK },
+        ),
+        loopback(
+            "l3, to the host",
+            by(ROUTED),
+            udp4(SHARED, ip4(ROUTED), HOST)?,
+            drop_for(ROUTED, HostFilter),
+        ),
+        loopback(
+            "l3, to the host, IPv6",
+            by(ROUTED),
+            udp6(SHARED, ip6(ROUTED), LAN6)?,
+            drop_for(ROUTED, HostFilter),
+        ),
+        loopback(
+            "l3, to the host past the sender's egress",
+            UNSEALED,
+            udp4(SHARED, ip4(ROUTED), HOST)?,
+            drop_for(PARENT, Unsealed),
+        ),
+        loopback(
+            "the host to itself",
+            UNSEALED,
+            udp4(SHARED, Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST)?,
+            Verdict::Pass,
+        ),
+    ])
+}
+
+fn vepa() -> Result<Vec<Row>> {
+    let at = |name, frame, verdict| row(name, ParentIngress, VEPA_PARENT, UNSEALED, frame, verdict);
+    let back = Link { source: MAC, destination: MAC };
+    let from = |slot| Verdict::Reseal { slot, seal: seal(slot) };
+    Ok(vec![
+        at("vepa, back from the switch", udp4(back, ip4(A), ip4(B))?, from(A)),
+        at("vepa, back from the switch, IPv6", udp6(back, link_local(A), ip6(B))?, from(A)),
+        at("vepa, a broadcast back", udp4(TO_ALL, ip4(A), Ipv4Addr::BROADCAST)?, from(A)),
+        at("vepa, ARP back", arp(TO_ALL, ArpOperation::REQUEST, MAC, ip4(A), ip4(B))?, from(A)),
+        at("vepa, to the host by way of the switch", udp4(back, ip4(A), HOST)?, drop_for(A, HostFilter)),
+        at(
+            "vepa, the parent's MAC from nobody here",
+            udp4(back, FOREIGN, ip4(B))?,
+            drop_for(VEPA_PARENT, Unsealed),
+        ),
+        at("vepa, from the wire", udp4(FROM_LAN, LAN, ip4(B))?, Verdict::Seal),
+        row(
+            "vepa, back from the switch to another network",
+            SlaveIngress,
+            B,
+            by(OTHER),
+            udp4(back, ip4(OTHER), ip4(B))?,
+            drop_for(OTHER, OtherNetwork),
+        ),
+    ])
+}
+
+fn multicast() -> Result<Vec<Row>> {
+    let flood = |slot| udp4(TO_ALL, ip4(slot), Ipv4Addr::BROADCAST);
+    let wire = udp4(Link::broadcast(LAN_MAC), LAN, Ipv4Addr::BROADCAST)?;
+    let wire_arp = arp(Link::broadcast(LAN_MAC), ArpOperation::REQUEST, LAN_MAC, LAN, ip4(QUIET))?;
+    let ask = |slot| arp(TO_ALL, ArpOperation::REQUEST, MAC, ip4(slot), LAN);
+    Ok(vec![
+        row("no multicast, sent", SlaveEgress, QUIET, UNSEALED, flood(QUIET)?, drop_for(QUIET, Multicast)),
+        row("no multicast, but ARP", SlaveEgress, QUIET, UNSEALED, ask(QUIET)?, Verdict::Seal),
+        row(
+            "no multicast, but unicast",
+            SlaveEgress,
+            QUIET,
+            UNSEALED,
+            udp4(TO_LAN, ip4(QUIET), LAN)?,
+            Verdict::Seal,
+        ),
+        row(
+            "no multicast, received",
+            SlaveIngress,
+            QUIET,
+            by(PARENT),
+            wire.clone(),
+            drop_for(QUIET, Multicast),
+        ),
+        row("no multicast, but ARP received", SlaveIngress, QUIET, by(PARENT), wire_arp, Verdict::Open),
+        row("local multicast, sent", SlaveEgress, NEAR, UNSEALED, flood(NEAR)?, Verdict::Seal),
+        row(
+            "local multicast, to the wire",
+            ParentEgress,
+            PARENT,
+            by(NEAR),
+            flood(NEAR)?,
+            drop_for(NEAR, Multicast),
+        ),
+        row("local multicast, ARP to the wire", ParentEgress, PARENT, by(NEAR), ask(NEAR)?, Verdict::Open),
+        row(
+            "local multicast, from the wire",
+            SlaveIngress,
+            NEAR,
+            by(PARENT),
+            wire,
+            drop_for(NEAR, Multicast),
+        ),
+    ])
+}
