@@ -2,6 +2,7 @@
 //! agree with the row, and the counters must move by exactly what the verdict says.
 
 mod rows;
+mod rules;
 mod world;
 
 use std::{
@@ -31,7 +32,7 @@ use world::HostTables;
 fn main() -> Result<()> {
     let arguments = Arguments::from_args();
     let kernel: Arc<Mutex<Option<Kernel>>> = Arc::default();
-    let trials: Vec<Trial> = rows::rows()?
+    let mut trials: Vec<Trial> = rows::rows()?
         .into_iter()
         .map(|row| {
             let kernel = Arc::clone(&kernel);
@@ -45,6 +46,7 @@ fn main() -> Result<()> {
             })
         })
         .collect();
+    trials.push(test("docs/rules.md says what the rows show", &[], rules::check));
     let conclusion = libtest_mimic::run(&arguments, trials);
     drop(kernel);
     conclusion.exit()

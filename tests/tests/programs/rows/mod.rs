@@ -12,13 +12,13 @@ use anyhow::Result;
 use etherparse::ArpOperation;
 use ipvlan_common::{
     DropReason,
-    Hook::{self, SlaveEgress},
+    Hook::{self, ParentEgress, SlaveEgress, SlaveIngress},
     Slot, Verdict,
     types::Mac,
 };
 use ipvlan_tests::frame::{self, Arp, BROADCAST, Link};
 
-use crate::world::{A, LAN_MAC, MAC, seal};
+use crate::world::{A, B, LAN_MAC, MAC, PARENT, seal};
 
 /// Who sent a frame, as the kernel's bookkeeping has it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,6 +47,21 @@ pub(crate) struct Row {
     pub(crate) origin: Origin,
     /// What must become of it.
     pub(crate) verdict: Verdict,
+}
+
+impl Row {
+    /// The same frame with A's seal where it would come out: it is judged there once more, and charged to A.
+    fn where_it_comes_out(&self) -> [Self; 2] {
+        let verdict = if self.verdict == Verdict::Seal { Verdict::Open } else { self.verdict };
+        [(SlaveIngress, B), (ParentEgress, PARENT)].map(|(hook, me)| Self {
+            hook,
+            me,
+            seal: by(A),
+            verdict,
+            frame: self.frame.clone(),
+            ..*self
+        })
+    }
 }
 
 const UNSEALED: (Slot, u32) = (0, 0);
@@ -106,13 +121,9 @@ fn udp4_with(
 
 /// Every row.
 pub(crate) fn rows() -> Result<Vec<Row>> {
-    let parts = [
-        sender::rows()?,
-        neighbour::rows()?,
-        receiver::rows()?,
-        parent::ingress()?,
-        parent::egress()?,
-        modes::rows()?,
-    ];
+    let sent: Vec<_> = [sender::rows()?, neighbour::rows()?].into_iter().flatten().collect();
+    let again: Vec<_> =
+        sent.iter().filter(|row| row.me == A).flat_map(|row| row.where_it_comes_out()).collect();
+    let parts = [sent, again, receiver::rows()?, parent::ingress()?, parent::egress()?, modes::rows()?];
     Ok(parts.into_iter().flatten().collect())
 }
