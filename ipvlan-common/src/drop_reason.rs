@@ -79,6 +79,8 @@ drop_reasons! {
     GroupMismatch = 22, "group-mismatch";
     /// The network's multicast setting keeps this broadcast or multicast in, or out.
     Multicast = 23, "multicast";
+    /// The endpoint sends more broadcasts and multicasts than its network's rate; all endpoints of a parent share one queue for them.
+    GroupRate = 24, "group-rate";
 }
 
 impl DropReason {

@@ -7,6 +7,9 @@ pub const ABI_VERSION: u32 = 1;
 pub const SLOTS: u32 = 4096;
 /// Addresses, per family: an endpoint has one IPv4 address, and up to two IPv6 addresses.
 pub const ADDRESSES: u32 = 2 * SLOTS;
+/// Broadcasts and multicasts that an endpoint may send at once before its rate limits it: a tenth of the queue that all
+/// endpoints of a parent share (`IPVLAN_QBACKLOG_LIMIT`, Linux 6.12).
+pub const GROUP_BURST: u64 = 100;
 /// Pairs of slot and reason that are counted; beyond, frames are dropped uncounted.
 pub const DROP_COUNTERS: u32 = 16_384;
 
@@ -20,8 +23,10 @@ pub const IPV6_MAP: &str = "IPV6";
 pub const TRAFFIC_MAP: &str = "TRAFFIC";
 /// Per-CPU hash: [`crate::types::DropKey`] → number of frames, u64.
 pub const DROP_MAP: &str = "DROPS";
+/// Array: [`crate::Slot`] → the time, u64 of monotonic nanoseconds, up to which its broadcasts and multicasts are paid.
+pub const GROUP_MAP: &str = "GROUPS";
 /// All of the shared maps.
-pub const MAPS: [&str; 5] = [SLOT_MAP, IPV4_MAP, IPV6_MAP, TRAFFIC_MAP, DROP_MAP];
+pub const MAPS: [&str; 6] = [SLOT_MAP, IPV4_MAP, IPV6_MAP, TRAFFIC_MAP, DROP_MAP, GROUP_MAP];
 
 /// The global in `.rodata` that holds a program's [`crate::Identity`].
 pub const IDENTITY: &str = "IDENTITY";

@@ -63,6 +63,10 @@ pub struct Identity {
     pub pad: [u8; 2],
     /// For a parent's programs, the address of the parent's netns in this kernel, which sockets are held against.
     pub netns: u64,
+    /// Nanoseconds that each broadcast or multicast costs the endpoint; 0 for no limit.
+    pub group_interval: u32,
+    /// Explicit padding.
+    pub pad_interval: [u8; 4],
 }
 
 /// Key of an IPv4 address on a parent.
@@ -133,7 +137,7 @@ pub struct DropKey {
 
 const _: () = {
     assert!(size_of::<SlotEntry>() == 52);
-    assert!(size_of::<Identity>() == 72);
+    assert!(size_of::<Identity>() == 80);
     assert!(size_of::<Ipv4Key>() == 8);
     assert!(size_of::<Ipv6Key>() == 20);
     assert!(size_of::<Traffic>() == 32);

@@ -93,6 +93,12 @@ fn slave_egress<P: Packet + ?Sized>(
     if let Err(reason) = sender::check(packet, metadata, &me.entry, &me.mac) {
         return refuse(me.slot, reason);
     }
+    if me.group_interval != 0
+        && Ethernet::parse(packet).is_ok_and(|it| it.is_group())
+        && !tables.afford_group(me.slot, me.group_interval)
+    {
+        return refuse(me.slot, DropReason::GroupRate);
+    }
     // The host may route to any of its interfaces, so an internal network's frames can't wait for the parent's egress.
     if me.entry.flags & L3 != 0 && me.entry.flags & INTERNAL != 0 {
         let ethertype = metadata.protocol;

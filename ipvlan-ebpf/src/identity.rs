@@ -24,6 +24,8 @@ static IDENTITY: Identity = Identity {
     parent: 0,
     pad: [0; 2],
     netns: 0,
+    group_interval: 0,
+    pad_interval: [0; 4],
 };
 
 /// Volatile, since the compiler would otherwise fold the zeros above; by words, since that is what the verifier folds.

@@ -2,13 +2,14 @@
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
+    helpers::generated::bpf_ktime_get_ns,
     macros::map,
     maps::{Array, HashMap, PerCpuArray, PerCpuHashMap},
 };
 use ipvlan_common::{
     Slot, SlotEntry,
     schema::{ADDRESSES, DROP_COUNTERS, SLOTS as SLOT_COUNT},
-    tables::Tables,
+    tables::{Tables, pay_group},
     types::{DropKey, Ipv4Key, Ipv6Key, Traffic},
 };
 
@@ -18,6 +19,9 @@ static SLOTS: Array<SlotEntry> = Array::pinned(SLOT_COUNT, 0);
 static IPV4: HashMap<Ipv4Key, Slot> = HashMap::pinned(ADDRESSES, BPF_F_NO_PREALLOC);
 #[map]
 static IPV6: HashMap<Ipv6Key, Slot> = HashMap::pinned(ADDRESSES, BPF_F_NO_PREALLOC);
+/// Written by several CPUs without a lock: a frame more or less gets through, and none is dropped wrongly.
+#[map]
+static GROUPS: Array<u64> = Array::pinned(SLOT_COUNT, 0);
 #[map]
 pub(crate) static TRAFFIC: PerCpuArray<Traffic> = PerCpuArray::pinned(SLOT_COUNT, 0);
 #[map]
@@ -31,6 +35,24 @@ impl Tables for Maps {
     #[inline(always)]
     fn slot(&self, slot: Slot) -> Option<&SlotEntry> {
         SLOTS.get(u32::from(slot))
+    }
+
+    #[inline(always)]
+    fn afford_group(&self, slot: Slot, interval: u32) -> bool {
+        let Some(paid) = GROUPS.get_ptr_mut(u32::from(slot)) else {
+            return false;
+        };
+        // SAFETY: the helper has no precondition.
+        let now = unsafe { bpf_ktime_get_ns() };
+        // SAFETY: the element is valid, aligned, and only ever used as a whole.
+        match pay_group(unsafe { *paid }, now, interval) {
+            Some(next) => {
+                // SAFETY: as above.
+                unsafe { *paid = next };
+                true
+            }
+            None => false,
+        }
     }
 
     #[inline(always)]

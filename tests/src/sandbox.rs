@@ -45,13 +45,23 @@ pub struct Network {
     pub mode: &'static str,
     /// How far its multicast goes.
     pub multicast: &'static str,
+    /// Broadcasts and multicasts an endpoint may send in a second; the default where `None`.
+    pub multicast_rate: Option<u32>,
 }
 
 impl Network {
     /// An ordinary network in bridge mode.
     #[must_use]
     pub const fn bridge(name: &'static str, number: u8) -> Self {
-        Self { name, number, internal: false, flag: "bridge", mode: "l2", multicast: "on" }
+        Self {
+            name,
+            number,
+            internal: false,
+            flag: "bridge",
+            mode: "l2",
+            multicast: "on",
+            multicast_rate: None,
+        }
     }
 
     /// The same with `--internal`.
@@ -82,6 +92,12 @@ impl Network {
     #[must_use]
     pub const fn multicast(self, multicast: &'static str) -> Self {
         Self { multicast, ..self }
+    }
+
+    /// The same with another limit to broadcasts and multicasts.
+    #[must_use]
+    pub const fn multicast_rate(self, rate: u32) -> Self {
+        Self { multicast_rate: Some(rate), ..self }
     }
 
     /// The network's IPv4 address with host part `host`.
@@ -228,6 +244,9 @@ impl Sandbox {
         );
         if network.multicast != "on" {
             words += &format!(" -o multicast={}", network.multicast);
+        }
+        if let Some(rate) = network.multicast_rate {
+            words += &format!(" -o multicast_rate={rate}");
         }
         words += &format!(" {}", network.name);
         self.act(&words)

@@ -59,6 +59,8 @@ pub struct EndpointIdentity {
     pub mode: Mode,
     /// How far its broadcasts and multicasts go.
     pub multicast: Multicast,
+    /// Broadcasts and multicasts that it may send in a second; `None` for no limit.
+    pub multicast_rate: Option<u32>,
     /// The parent's slot.
     pub parent: Slot,
     /// The parent's MAC.
@@ -113,7 +115,8 @@ impl EndpointIdentity {
     #[must_use]
     pub fn identity(&self) -> Identity {
         let Self { slot, mac, parent, .. } = *self;
-        Identity { entry: self.entry(), slot, mac, parent, ..Identity::default() }
+        let group_interval = self.multicast_rate.map_or(0, |rate| (NANOS_PER_SECOND / rate.max(1)).max(1));
+        Identity { entry: self.entry(), slot, mac, parent, group_interval, ..Identity::default() }
     }
 }
 
@@ -269,6 +272,7 @@ impl Dataplane {
     }
 }
 
+const NANOS_PER_SECOND: u32 = 1_000_000_000;
 const LOOPBACK: &str = "lo";
 
 /// Highest slot that the shared maps have room for.

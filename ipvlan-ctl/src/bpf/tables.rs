@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use ipvlan_common::{
     DropReason, Slot, SlotEntry,
-    schema::{ADDRESSES, DROP_COUNTERS, DROP_MAP, IPV4_MAP, IPV6_MAP, SLOT_MAP, SLOTS, TRAFFIC_MAP},
+    schema::{
+        ADDRESSES, DROP_COUNTERS, DROP_MAP, GROUP_MAP, IPV4_MAP, IPV6_MAP, SLOT_MAP, SLOTS, TRAFFIC_MAP,
+    },
     types::{DropKey, Ipv4Key, Ipv6Key, Traffic},
 };
 
@@ -27,6 +29,7 @@ pub(super) fn check_layout(pins: &Pins) -> Result<(), BpfError> {
         (IPV6_MAP, size_of::<Ipv6Key>(), size_of::<Slot>(), ADDRESSES),
         (TRAFFIC_MAP, size_of::<u32>(), size_of::<Traffic>(), SLOTS),
         (DROP_MAP, size_of::<DropKey>(), size_of::<u64>(), DROP_COUNTERS),
+        (GROUP_MAP, size_of::<u32>(), size_of::<u64>(), SLOTS),
     ];
     for (name, key, value, entries) in expected {
         let path = pins.map(name);

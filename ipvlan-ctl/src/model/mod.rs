@@ -151,6 +151,9 @@ pub enum Invalid {
     /// A multicast setting that there isn't.
     #[error("invalid value '{0}' for network option 'multicast'")]
     Multicast(String),
+    /// A rate that isn't one.
+    #[error("invalid value '{0}' for network option 'multicast_rate'")]
+    MulticastRate(String),
     /// An MTU that no link of the network's families can have.
     #[error("invalid mtu '{text}': a network with {family} needs {min} to 65535")]
     Mtu {
@@ -199,6 +202,7 @@ impl Invalid {
             Self::Mode(_) => "valid modes: l2 (the default), l3, l3s".into(),
             Self::Flag(_) => "valid flags: bridge (the default), private, vepa".into(),
             Self::Multicast(_) => "valid settings: on (the default), local, off".into(),
+            Self::MulticastRate(_) => "use a number of frames a second up to 1000000; 0 is no limit".into(),
             Self::Bool { .. } => "use true or false".into(),
             Self::NoParent => "name the interface that the network is to use: -o parent=eth0".into(),
             Self::Loopback => "use the interface that leads to the network, as in -o parent=eth0".into(),

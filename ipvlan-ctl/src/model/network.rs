@@ -9,7 +9,12 @@ use super::{IfName, Invalid, Name, Pool, Slot, subnet::overlap};
 
 /// The keys that `-o` takes.
 pub(super) const OPTION_KEYS: &[&str] =
-    &["parent", "ipvlan_mode", "ipvlan_flag", "mtu", "internal", "multicast"];
+    &["parent", "ipvlan_mode", "ipvlan_flag", "mtu", "internal", "multicast", "multicast_rate"];
+
+/// Broadcasts and multicasts of an endpoint in a second, where nothing else is asked for: enough for discovery protocols, and for
+/// ten endpoints to send them all at once without filling the queue that they share.
+const MULTICAST_RATE: u32 = 500;
+const MAX_MULTICAST_RATE: u32 = 1_000_000;
 
 /// Text of each value of an enum, for the store, for JSON and for the command line alike.
 macro_rules! text_enum {
@@ -118,6 +123,8 @@ pub struct NetworkSpec {
     pub internal: bool,
     /// How far its broadcasts and multicasts go.
     pub multicast: Multicast,
+    /// How many of them an endpoint may send in a second; 0 for no limit.
+    pub multicast_rate: u32,
     /// The MTU of its endpoints; the parent's where not given.
     pub mtu: Option<u32>,
     /// At most one of each family, at least one.
@@ -140,6 +147,10 @@ impl NetworkSpec {
         let multicast = option("multicast").map_or(Ok(Multicast::On), |text| {
             Multicast::from_text(text).ok_or_else(|| Invalid::Multicast(text.to_owned()))
         })?;
+        let multicast_rate = option("multicast_rate").map_or(Ok(MULTICAST_RATE), |text| {
+            let rate = text.parse().ok().filter(|rate| *rate <= MAX_MULTICAST_RATE);
+            rate.ok_or_else(|| Invalid::MulticastRate(text.to_owned()))
+        })?;
         let internal = match option("internal") {
             None => raw.internal,
             Some("" | "true" | "1") => true,
@@ -154,7 +165,7 @@ impl NetworkSpec {
         }
         let pools = parse_pools(&raw.subnets, &raw.gateways)?;
         let mtu = option("mtu").map(|text| parse_mtu(text, &pools)).transpose()?;
-        Ok(Self { name, parent, mode, flag, internal, multicast, mtu, pools })
+        Ok(Self { name, parent, mode, flag, internal, multicast, multicast_rate, mtu, pools })
     }
 
     /// The pool that `address` belongs to by its family.
@@ -316,6 +327,12 @@ mod tests {
                 &["parent=eth0", "ipvlan_flag=x"],
                 "requested ipvlan flag 'x' is not valid",
                 "bridge (the default), private, vepa",
+            ),
+            (
+                &[ok],
+                &["parent=eth0", "multicast_rate=many"],
+                "invalid value 'many' for network option 'multicast_rate'",
+                "frames a second",
             ),
             (
                 &[ok],

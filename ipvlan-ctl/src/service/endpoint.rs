@@ -71,6 +71,7 @@ impl Attachment<'_> {
             private: self.network.spec.flag == Flag::Private,
             mode: self.network.spec.mode,
             multicast: self.network.spec.multicast,
+            multicast_rate: Some(self.network.spec.multicast_rate).filter(|rate| *rate != 0),
             parent: self.parent.slot,
             mac: self.parent.mac,
             ipv4: ipv4.zip(prefix).and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()),

@@ -33,6 +33,8 @@ pub struct NetworkReport {
     pub internal: bool,
     /// How far its broadcasts and multicasts go.
     pub multicast: Multicast,
+    /// How many of them an endpoint may send in a second; 0 for no limit.
+    pub multicast_rate: u32,
     /// The MTU of its endpoints, where it isn't the parent's.
     pub mtu: Option<u32>,
     /// Its subnets.
@@ -153,6 +155,7 @@ impl Report {
                 flag: spec.flag,
                 internal: spec.internal,
                 multicast: spec.multicast,
+                multicast_rate: spec.multicast_rate,
                 mtu: spec.mtu,
                 subnets: spec
                     .pools

@@ -76,8 +76,8 @@ impl Store {
             note_slot(&write, parent.slot)?;
         }
         let id: u32 = write.query_row(
-            "INSERT INTO network (name, parent, flag, internal, mtu, state, multicast)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING id",
+            "INSERT INTO network (name, parent, flag, internal, mtu, state, multicast, multicast_rate)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id",
             params![
                 spec.name.as_str(),
                 parent.slot,
@@ -85,7 +85,8 @@ impl Store {
                 spec.internal,
                 spec.mtu,
                 State::Creating.as_str(),
-                spec.multicast.as_str()
+                spec.multicast.as_str(),
+                spec.multicast_rate
             ],
             |row| row.get(0),
         )?;
@@ -137,6 +138,7 @@ fn read_network(row: &Row<'_>) -> rusqlite::Result<Network> {
             flag: parsed(row, "flag", Flag::from_text)?,
             internal: row.get("internal")?,
             multicast: parsed(row, "multicast", Multicast::from_text)?,
+            multicast_rate: row.get("multicast_rate")?,
             mtu: row.get("mtu")?,
             pools: Vec::new(),
         },

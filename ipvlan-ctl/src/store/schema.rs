@@ -54,6 +54,7 @@ CREATE TABLE address (
 ",
     "
 ALTER TABLE network ADD COLUMN multicast TEXT NOT NULL DEFAULT 'on';
+ALTER TABLE network ADD COLUMN multicast_rate INTEGER NOT NULL DEFAULT 500;
 ",
 ];
 

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
-    maps::{MapData, ProgramArray},
+    maps::{Array, Map, MapData, ProgramArray},
     programs::{ProgramFd, SchedClassifier},
 };
 use ipvlan_common::{
@@ -88,6 +88,10 @@ impl Kernel {
                 dataplane.add_address(parent.slot, ip, endpoint.slot)?;
             }
         }
+        // The limited endpoint has sent its burst, and more than any test lasts.
+        let groups = MapData::from_pin(maps(&pins).join(schema::GROUP_MAP))?;
+        let mut groups = Array::<_, u64>::try_from(Map::from_map_data(groups)?)?;
+        groups.set(u32::from(world::SLOW), u64::MAX / 2, 0)?;
         let mut prime = EbpfLoader::new().load(PRIME)?;
         let under_test = ProgramArray::try_from(prime.take_map("UNDER_TEST").context("no UNDER_TEST")?)?;
         program(&mut prime, "prime")?.load()?;
@@ -104,9 +108,7 @@ impl Kernel {
             Entry::Vacant(entry) => entry.insert(
                 EbpfLoader::new()
                     .override_global(schema::IDENTITY, &identity, true)
-                    .default_map_pin_directory(
-                        self.pins.join(format!("v{}", schema::ABI_VERSION)).join("maps"),
-                    )
+                    .default_map_pin_directory(maps(&self.pins))
                     .load(PROGRAMS)?,
             ),
         };
@@ -198,6 +200,10 @@ impl Drop for Kernel {
             eprintln!("{error}");
         }
     }
+}
+
+fn maps(pins: &Path) -> PathBuf {
+    pins.join(format!("v{}", schema::ABI_VERSION)).join("maps")
 }
 
 fn program_of(hook: Hook) -> &'static str {

@@ -48,10 +48,12 @@ pub(crate) const BEHIND_STACK: Slot = 13;
 pub(crate) const QUIET: Slot = 14;
 /// One of a network whose multicast stays on the host.
 pub(crate) const NEAR: Slot = 15;
+/// One that may send one broadcast a second.
+pub(crate) const SLOW: Slot = 17;
 /// The parent, if its networks had the flag vepa.
 pub(crate) const VEPA_PARENT: Slot = 16;
 /// The highest of them.
-pub(crate) const LAST: Slot = VEPA_PARENT;
+pub(crate) const LAST: Slot = SLOW;
 /// A slot that nobody has registered.
 pub(crate) const NOBODY: Slot = 77;
 
@@ -82,7 +84,7 @@ pub(crate) fn parent() -> ParentIdentity {
 
 /// Every endpoint. Those of all modes are on one parent here, since the programs don't mind.
 pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
-    let networks: [(u32, &[Slot]); 9] = [
+    let networks: [(u32, &[Slot]); 10] = [
         (1, &[A, B, ONLY4]),
         (2, &[OTHER]),
         (3, &[INNER, INNER_PEER]),
@@ -92,6 +94,7 @@ pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
         (7, &[BEHIND_STACK]),
         (8, &[QUIET]),
         (9, &[NEAR]),
+        (10, &[SLOW]),
     ];
     let pairs = networks.iter().flat_map(|(network, slots)| slots.iter().map(|slot| (*slot, *network)));
     pairs
@@ -113,6 +116,7 @@ pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
                     9 => Multicast::Local,
                     _ => Multicast::On,
                 },
+                multicast_rate: (slot == SLOW).then_some(1),
                 parent: PARENT,
                 mac: MAC,
                 ipv4: Ipv4Net::new(ip4(slot), 24).ok(),
@@ -162,6 +166,11 @@ impl HostTables {
 impl Tables for HostTables {
     fn slot(&self, slot: Slot) -> Option<&SlotEntry> {
         self.slots.get(&slot)
+    }
+
+    /// A test's host has sent a burst already.
+    fn afford_group(&self, _: Slot, _: u32) -> bool {
+        false
     }
 
     fn ipv4(&self, parent: Slot, address: [u8; 4]) -> Option<Slot> {

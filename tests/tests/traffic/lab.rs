@@ -9,6 +9,7 @@ use ipvlan_tests::{
     frame::{Link, PORT},
     packet::PacketSocket,
     sandbox::{INTERFACE, LAN_MAC, PARENT_MAC, mac},
+    stats::Rise,
 };
 
 /// From an endpoint to the LAN host.
@@ -115,6 +116,12 @@ impl Lab {
     /// Sends a frame from the LAN host.
     pub(crate) fn lan_sends(&self, frame: &[u8]) -> Result<()> {
         PacketSocket::sender(&self.sandbox.lan, INTERFACE, Door::Queue)?.send(frame)
+    }
+
+    /// What was counted since the last look.
+    pub(crate) fn rises(&self) -> Result<Vec<Rise>> {
+        let now = Stats::read(&self.sandbox)?;
+        Ok(now.since(&self.stats.replace(now.clone())))
     }
 
     /// Forgets what was counted up to now.

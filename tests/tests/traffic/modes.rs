@@ -8,11 +8,12 @@ use ipvlan_tests::{
     Door, Network,
     frame::{self, Link},
     harness::{Need, test},
+    packet::PacketSocket,
     sandbox::{HOST, INTERFACE, LAN, LAN_MAC, PARENT_MAC},
 };
 use libtest_mimic::Trial;
 
-use crate::lab::{FROM_LAN, Lab, PARENT, TO_LAN, datagram};
+use crate::lab::{FROM_LAN, Lab, PARENT, TO_LAN, datagram, static_neighbor};
 
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
 const NET: Network = Network::bridge("db_net", 1);
@@ -24,6 +25,7 @@ pub(crate) fn tests() -> Vec<Trial> {
     let mut tests = vec![
         test("modes::vepa", NEEDS, vepa),
         test("modes::multicast", NEEDS, multicast),
+        test("modes::storm", NEEDS, storm),
         test("modes::one_mode_and_kind_of_flag_a_parent", NEEDS, one_of_each),
     ];
     for mode in ["l3", "l3s"] {
@@ -178,6 +180,27 @@ fn multicast() -> Result<()> {
     lab.dropped_behind("from the wire", &["host", "host socket"], (DropReason::Multicast, "a"), |marker| {
         lab.lan_sends(&frame::udp4(Link::broadcast(LAN_MAC), quiet.ipv4(LAN), Ipv4Addr::BROADCAST, marker)?)
     })
+}
+
+/// A storm fills the queue that all share; beyond a burst of 100, it is cut at its source.
+fn storm() -> Result<()> {
+    const FRAMES: usize = 300;
+    let lab = Lab::new(&[(NET.multicast_rate(1), &["a", "b"])])?;
+    let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
+    // Its own ARP requests count too.
+    static_neighbor(&a.netns, &b.ipv4.to_string())?;
+    let sender = PacketSocket::sender(&a.netns, INTERFACE, Door::Queue)?;
+    let frame = frame::udp4(Link::broadcast(PARENT_MAC), a.ipv4, Ipv4Addr::BROADCAST, b"storm")?;
+    for _ in 0..FRAMES {
+        sender.send(&frame)?;
+    }
+    let rises = lab.rises()?;
+    let cut = rises.iter().find(|rise| rise.reason == DropReason::GroupRate.name() && rise.charged == "a");
+    let cut = cut.map_or(0, |rise| rise.count);
+    // 100 pass, less what the endpoint's own stack sent before, and one more for each second that this takes.
+    ensure!((150..=230).contains(&cut), "{cut} of {FRAMES} were cut: {rises:?}");
+    ensure!(a.netns.pings(&b.ipv4.to_string(), 56, 5)?, "unicast suffers from the limit");
+    Ok(())
 }
 
 fn one_of_each() -> Result<()> {

@@ -122,8 +122,7 @@ fn udp4_with(
 /// Every row.
 pub(crate) fn rows() -> Result<Vec<Row>> {
     let sent: Vec<_> = [sender::rows()?, neighbour::rows()?].into_iter().flatten().collect();
-    let again: Vec<_> =
-        sent.iter().filter(|row| row.me == A).flat_map(|row| row.where_it_comes_out()).collect();
+    let again: Vec<_> = sent.iter().filter(|row| row.me == A).flat_map(Row::where_it_comes_out).collect();
     let parts = [sent, again, receiver::rows()?, parent::ingress()?, parent::egress()?, modes::rows()?];
     Ok(parts.into_iter().flatten().collect())
 }

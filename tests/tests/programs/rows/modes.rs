@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use anyhow::Result;
 use etherparse::ArpOperation;
 use ipvlan_common::{
-    DropReason::{EtherType, HostFilter, Internal, Multicast, OtherNetwork, SourceIpv4, Unsealed},
+    DropReason::{EtherType, GroupRate, HostFilter, Internal, Multicast, OtherNetwork, SourceIpv4, Unsealed},
     Hook::{LoopbackIngress, ParentEgress, ParentIngress, SlaveEgress, SlaveIngress},
     Slot, Verdict,
 };
@@ -14,7 +14,7 @@ use ipvlan_tests::frame::Link;
 use super::{FOREIGN, FROM_LAN, Row, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, by, drop_for, row, udp4, udp6};
 use crate::world::{
     A, B, BEHIND_STACK, LAN, LAN_MAC, LAN6, MAC, NEAR, OTHER, PARENT, QUIET, ROUTED, ROUTED_INNER,
-    ROUTED_INNER_PEER, VEPA_PARENT, ip4, ip6, link_local, seal,
+    ROUTED_INNER_PEER, SLOW, VEPA_PARENT, ip4, ip6, link_local, seal,
 };
 
 const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 250);
@@ -152,6 +152,23 @@ fn multicast() -> Result<Vec<Row>> {
             drop_for(QUIET, Multicast),
         ),
         row("no multicast, but ARP received", SlaveIngress, QUIET, by(PARENT), wire_arp, Verdict::Open),
+        row(
+            "beyond its rate, a broadcast",
+            SlaveEgress,
+            SLOW,
+            UNSEALED,
+            flood(SLOW)?,
+            drop_for(SLOW, GroupRate),
+        ),
+        row("beyond its rate, ARP", SlaveEgress, SLOW, UNSEALED, ask(SLOW)?, drop_for(SLOW, GroupRate)),
+        row(
+            "beyond its rate, but unicast",
+            SlaveEgress,
+            SLOW,
+            UNSEALED,
+            udp4(TO_LAN, ip4(SLOW), LAN)?,
+            Verdict::Seal,
+        ),
         row("local multicast, sent", SlaveEgress, NEAR, UNSEALED, flood(NEAR)?, Verdict::Seal),
         row(
             "local multicast, to the wire",
