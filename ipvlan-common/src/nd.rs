@@ -2,17 +2,17 @@
 
 use crate::{
     DropReason, SlotEntry,
-    packet::{Ipv6, Packet, UDP},
-    sender::{is_dhcpv6_server, udp_ports},
+    packet::{HOP_BY_HOP, ICMPV6, Ipv6, Packet, UDP, udp_ports},
     types::Mac,
 };
 
-pub(crate) const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
-pub(crate) const ICMPV6: u8 = 58;
 const DESTINATION_OPTIONS: u8 = 60;
+
+const DHCPV6_CLIENT: [u8; 2] = 546u16.to_be_bytes();
+const DHCPV6_SERVER: [u8; 2] = 547u16.to_be_bytes();
 
 /// Extension headers that are followed; a longer chain is dropped. The local stack sends two at most.
 const MAX_HEADERS: usize = 6;
@@ -140,4 +140,10 @@ fn link_addresses<P: Packet + ?Sized>(
         offset += usize::from(length) * 8;
     }
     if offset >= ip.end { Ok(()) } else { Err(DropReason::HeaderChain) }
+}
+
+/// Neither a server's answers nor a relay's.
+#[inline(always)]
+fn is_dhcpv6_server((source, destination): ([u8; 2], [u8; 2])) -> bool {
+    source == DHCPV6_SERVER || destination == DHCPV6_CLIENT
 }

@@ -13,6 +13,10 @@ pub const VLAN: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 
 /// IP protocol number of UDP.
 pub const UDP: u8 = 17;
+/// IP protocol number of IPv6's hop-by-hop options.
+pub const HOP_BY_HOP: u8 = 0;
+/// IP protocol number of ICMPv6.
+pub const ICMPV6: u8 = 58;
 
 /// Length of an Ethernet header without tags.
 pub const ETHERNET_LEN: usize = 14;
@@ -213,6 +217,18 @@ impl Ipv6 {
         let end = Self::START + if payload_len == 0 { available } else { payload_len };
         Ok(Self { source: part(&bytes, 8), destination: part(&bytes, 24), next_header: bytes[6], end })
     }
+}
+
+/// Source and destination port, as they are in the header.
+#[inline(always)]
+pub(crate) fn udp_ports<P: Packet + ?Sized>(
+    packet: &P,
+    offset: usize,
+) -> Result<([u8; 2], [u8; 2]), DropReason> {
+    let [a, b, c, d] =
+        if offset == Ipv4::OPTIONS { packet.load(Ipv4::OPTIONS) } else { packet.load_at(offset) }
+            .ok_or(DropReason::Malformed)?;
+    Ok(([a, b], [c, d]))
 }
 
 /// `N` of the bytes, from a constant offset inside them: LLVM drops the check.

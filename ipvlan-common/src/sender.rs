@@ -5,14 +5,12 @@
 
 use crate::{
     DropReason, SlotEntry, nd,
-    packet::{self, Arp, Ethernet, Ipv4, Ipv6, Metadata, Packet, UDP},
+    packet::{self, Arp, Ethernet, Ipv4, Ipv6, Metadata, Packet, UDP, udp_ports},
     types::{L3, MULTICAST_OFF, Mac},
 };
 
 const DHCP_SERVER: [u8; 2] = 67u16.to_be_bytes();
 const DHCP_CLIENT: [u8; 2] = 68u16.to_be_bytes();
-const DHCPV6_CLIENT: [u8; 2] = 546u16.to_be_bytes();
-const DHCPV6_SERVER: [u8; 2] = 547u16.to_be_bytes();
 /// Router alert, alone (RFC 2113): IGMP carries it.
 const ROUTER_ALERT: [u8; 4] = [148, 4, 0, 0];
 
@@ -65,8 +63,10 @@ pub(crate) fn is_multicast<P: Packet + ?Sized>(packet: &P, ethernet: &Ethernet) 
         return true;
     }
     match Ipv6::parse(packet) {
-        Ok(Ipv6 { next_header: nd::ICMPV6, .. }) => false,
-        Ok(Ipv6 { next_header: nd::HOP_BY_HOP, .. }) => packet.load_at(Ipv6::START) != Some([nd::ICMPV6]),
+        Ok(Ipv6 { next_header: packet::ICMPV6, .. }) => false,
+        Ok(Ipv6 { next_header: packet::HOP_BY_HOP, .. }) => {
+            packet.load_at(Ipv6::START) != Some([packet::ICMPV6])
+        }
         _ => true,
     }
 }
@@ -111,22 +111,4 @@ fn ipv4<P: Packet + ?Sized>(
     let to_group =
         ip.destination[0] & 0xf0 == 0xe0 || ip.destination == [255; 4] || ip.destination == me.broadcast;
     if ethernet.is_group() && !to_group { Err(DropReason::GroupMismatch) } else { Ok(()) }
-}
-
-/// Neither a server's answers nor a relay's.
-#[inline(always)]
-pub(crate) fn is_dhcpv6_server((source, destination): ([u8; 2], [u8; 2])) -> bool {
-    source == DHCPV6_SERVER || destination == DHCPV6_CLIENT
-}
-
-/// Source and destination port, as they are in the header.
-#[inline(always)]
-pub(crate) fn udp_ports<P: Packet + ?Sized>(
-    packet: &P,
-    offset: usize,
-) -> Result<([u8; 2], [u8; 2]), DropReason> {
-    let [a, b, c, d] =
-        if offset == Ipv4::OPTIONS { packet.load(Ipv4::OPTIONS) } else { packet.load_at(offset) }
-            .ok_or(DropReason::Malformed)?;
-    Ok(([a, b], [c, d]))
 }

@@ -6,6 +6,7 @@
 mod action;
 mod identity;
 mod maps;
+mod metadata;
 mod netns;
 mod packet;
 mod seal;
@@ -48,7 +49,7 @@ fn socket_netns(ctx: TcContext) -> i32 {
 fn run(hook: Hook, skb: *mut __sk_buff) -> i32 {
     let me = identity::load();
     let frame = packet::Frame::new(skb);
-    let verdict = ipvlan_common::decide(hook, &frame, &packet::metadata(hook, skb, &me), &me, &maps::Maps);
+    let verdict = ipvlan_common::decide(hook, &frame, &metadata::read(hook, skb, &me), &me, &maps::Maps);
     action::act(verdict, hook, skb, &me)
 }
 

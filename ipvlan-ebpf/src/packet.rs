@@ -1,16 +1,9 @@
-//! A frame and its metadata, read from the context.
+//! A frame, read from the context.
 
 use core::{mem::MaybeUninit, ptr};
 
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
-use ipvlan_common::{
-    Hook, Identity,
-    packet::{Metadata, Packet},
-};
-
-use crate::netns;
-
-const VLAN_ID: u32 = 0x0fff;
+use ipvlan_common::packet::Packet;
 
 /// Reads a context field. Volatile: LLVM would merge neighbouring fields into a load that the verifier refuses.
 macro_rules! field {
@@ -22,18 +15,6 @@ macro_rules! field {
     }};
 }
 pub(crate) use field;
-
-/// What the kernel keeps beside the frame.
-#[inline(always)]
-pub(crate) fn metadata(hook: Hook, skb: *mut __sk_buff, me: &Identity) -> Metadata {
-    Metadata {
-        protocol: u16::from_be(field!(skb, protocol) as u16),
-        vlan: (field!(skb, vlan_present) != 0).then(|| (field!(skb, vlan_tci) & VLAN_ID) as u16),
-        hash: field!(skb, hash),
-        tc_index: field!(skb, tc_index) as u16,
-        sent_by_slave: hook == Hook::ParentEgress && netns::sent_by_slave(skb, me),
-    }
-}
 
 /// The frame behind a context.
 pub(crate) struct Frame {

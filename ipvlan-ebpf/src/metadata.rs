@@ -1,0 +1,20 @@
+//! What the kernel keeps beside a frame.
+
+use aya_ebpf::bindings::__sk_buff;
+use ipvlan_common::{Hook, Identity, packet::Metadata};
+
+use crate::{netns, packet::field};
+
+const VLAN_ID: u32 = 0x0fff;
+
+/// Reads it from the context.
+#[inline(always)]
+pub(crate) fn read(hook: Hook, skb: *mut __sk_buff, me: &Identity) -> Metadata {
+    Metadata {
+        protocol: u16::from_be(field!(skb, protocol) as u16),
+        vlan: (field!(skb, vlan_present) != 0).then(|| (field!(skb, vlan_tci) & VLAN_ID) as u16),
+        hash: field!(skb, hash),
+        tc_index: field!(skb, tc_index) as u16,
+        sent_by_slave: hook == Hook::ParentEgress && netns::sent_by_slave(skb, me),
+    }
+}
