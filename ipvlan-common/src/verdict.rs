@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Where a program sits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hook {
     /// tc egress of a slave, in the endpoint's netns: who is it, and is the frame its own?
     SlaveEgress,

@@ -21,7 +21,7 @@ use ipvlan_tests::frame::{self, Arp, BROADCAST, Link};
 use crate::world::{A, B, LAN_MAC, MAC, PARENT, seal};
 
 /// Who sent a frame, as the kernel's bookkeeping has it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Origin {
     /// A socket of the parent's netns.
     Here,
