@@ -108,6 +108,7 @@ fn main() -> ExitCode {
         test("bad_input::with_a_network", IPVLAN, || bad_input(&WITH_NETWORK)),
         test("without_capabilities", ROOT, without_capabilities),
         test("help_of_every_command", &[], help),
+        test("programs_pass_the_verifier", ROOT, programs),
     ];
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }
@@ -205,6 +206,21 @@ fn without_capabilities() -> Result<()> {
     Ok(())
 }
 
+/// Every program is accepted by this kernel's verifier, and measuring leaves nothing.
+fn programs() -> Result<()> {
+    let sandbox = Sandbox::new(Maker::Ctl)?;
+    let before = Snapshot::take(&sandbox, &[])?;
+    let costs: Value = serde_json::from_str(&sandbox.ctl("programs --format json")?)?;
+    let costs = costs.as_array().context("no list of programs")?;
+    ensure!(costs.len() == 5, "{} programs", costs.len());
+    for cost in costs {
+        ensure!(cost["jited"].as_u64().is_some_and(|bytes| bytes > 0), "no machine code: {cost}");
+    }
+    let changes = Snapshot::take(&sandbox, &[])?.changes(&before);
+    ensure!(changes.is_empty(), "it left something: {changes:#?}");
+    Ok(())
+}
+
 fn help() -> Result<()> {
     let ctl = ipvlan_tests::sandbox::ctl_path()?;
     for words in [
@@ -218,6 +234,7 @@ fn help() -> Result<()> {
         "detach",
         "ps",
         "stats",
+        "programs",
         "run",
     ] {
         let output = Command::new(&ctl).args(words.split_whitespace()).arg("--help").output()?;

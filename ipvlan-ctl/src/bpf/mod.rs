@@ -4,6 +4,7 @@
 //! directory that carries the ABI version, so that programs never meet maps of another layout.
 
 mod attach;
+mod cost;
 mod error;
 mod netns;
 mod object;
@@ -14,6 +15,7 @@ mod tables;
 use std::{net::Ipv6Addr, path::Path};
 
 pub use attach::has_tcx;
+pub use cost::Cost;
 pub use error::BpfError;
 use ipnet::Ipv4Net;
 use ipvlan_common::{

@@ -2,6 +2,7 @@
 
 mod endpoint;
 mod network;
+mod programs;
 mod render;
 mod run;
 mod stats;
@@ -65,6 +66,8 @@ enum Command {
     Ps,
     /// Show what endpoints and parents let through and refused
     Stats(stats::Stats),
+    /// Show what the programs cost on this kernel: the verifier's work, and memory
+    Programs,
     /// Run a command in a network namespace of its own
     Run(run::Run),
     /// Print a completion script
@@ -95,6 +98,7 @@ impl Cli {
             Command::Detach(detach) => detach.execute(&root, format),
             Command::Ps => endpoint::list(&root, format),
             Command::Stats(stats) => stats.execute(&root, format),
+            Command::Programs => programs::execute(&root, format),
             Command::Run(run) => run.execute(&root),
             Command::Completions { .. } => Ok(0),
         }
@@ -128,6 +132,7 @@ mod tests {
             "ps --format json",
             "stats",
             "stats ipv1 eth0",
+            "programs --format json",
             "run --network db_net --name ipv1 -- ping -c 4 192.168.1.2",
             "completions bash",
         ] {
