@@ -23,8 +23,8 @@ Examples:
   ipvlan-ctl stats
   ipvlan-ctl detach ipv1 && ipvlan-ctl network rm db_net
 
-Exit status: 0 success, 1 failure, 2 bad input; 'run' exits with its command's, or with 128 and the number of the signal
-that ended it.";
+Exit status:
+  0 success, 1 failure, 2 bad input; 'run' exits as its command does, with 128 + N for signal N";
 
 /// Isolated ipvlan networks: every frame is checked in the kernel, whichever way it leaves a container.
 #[derive(Debug, Parser)]

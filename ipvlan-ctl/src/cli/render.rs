@@ -2,6 +2,7 @@
 
 use std::{fmt::Display, io::IsTerminal as _};
 
+use clap::error::ErrorKind;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 use serde_json::json as object;
@@ -32,6 +33,11 @@ pub fn print_error(error: &Error, format: Format) -> u8 {
 /// Prints what clap has against a command line: its first paragraph is the error, its tip or its usage the hint.
 #[must_use]
 pub fn print_usage_error(error: &clap::Error, format: Format) -> u8 {
+    // clap has the whole help in its place, whose first paragraph is no error.
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        print_lines("a command is missing", Some("--help lists the commands"), format);
+        return BAD_INPUT;
+    }
     let text = error.render().to_string();
     let paragraphs: Vec<String> = text
         .split("\n\n")
