@@ -235,6 +235,7 @@ fn help() -> Result<()> {
         "ps",
         "stats",
         "programs",
+        "upgrade",
         "run",
     ] {
         let output = Command::new(&ctl).args(words.split_whitespace()).arg("--help").output()?;

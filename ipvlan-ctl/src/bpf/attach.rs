@@ -132,9 +132,16 @@ fn classifier(
     side: TcAttachType,
     slot: Slot,
 ) -> Result<(), ProgramError> {
-    remove_classifier(ifname, side, slot)?;
-    let options = NlOptions { priority: PRIORITY, handle: handle(slot), classid: None };
-    let id = program.attach_with_options(ifname, side, TcAttachOptions::Netlink(options))?;
+    // One of ours that is there is replaced in place, so that no frame passes between the old one and the new one.
+    let ours = SchedClassifierLink::attached(ifname, side, PRIORITY, handle(slot), None);
+    let ours = ours.map_err(|error| ProgramError::from(TcError::from(error)))?;
+    let id = match program.attach_to_link(ours) {
+        Err(error) if is_absent(&error) => {
+            let options = NlOptions { priority: PRIORITY, handle: handle(slot), classid: None };
+            program.attach_with_options(ifname, side, TcAttachOptions::Netlink(options))?
+        }
+        other => other?,
+    };
     // Dropping the link would take the program off again.
     std::mem::forget(program.take_link(id)?);
     Ok(())

@@ -23,6 +23,14 @@ pub enum BpfError {
     /// A pinned map isn't what its name says.
     #[error("pinned map `{}` has another layout than this version's; remove it while no network exists", .0.display())]
     Layout(PathBuf),
+    /// Something of another version is pinned.
+    #[error("`{}` is pinned by another version of this program, whose maps this one, with version {known}, doesn't know; remove its networks with that version first", found.display())]
+    OtherVersion {
+        /// What is there.
+        found: PathBuf,
+        /// This version's number.
+        known: u32,
+    },
     /// The object or a map was refused.
     #[error("cannot load the programs' maps: {0}")]
     Load(#[from] EbpfError),

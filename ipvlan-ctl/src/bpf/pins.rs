@@ -38,10 +38,20 @@ impl Pins {
                 return Err(BpfError::NotBpfFs(pin_dir.to_owned()));
             }
         }
+        pins.refuse_other_versions()?;
         for directory in [pins.maps(), pins.links()] {
             fs::create_dir_all(&directory).map_err(at("create", &directory))?;
         }
         Ok(pins)
+    }
+
+    /// Another version's programs would go on with maps that nobody here writes.
+    fn refuse_other_versions(&self) -> Result<(), BpfError> {
+        let entries = fs::read_dir(&self.top).into_iter().flatten().flatten();
+        match entries.map(|entry| entry.path()).find(|path| *path != self.version) {
+            Some(other) => Err(BpfError::OtherVersion { found: other, known: schema::ABI_VERSION }),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn exists(&self) -> bool {

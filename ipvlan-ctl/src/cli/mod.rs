@@ -12,7 +12,7 @@ use std::{io, path::PathBuf};
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 pub use render::{print_error, print_usage_error, wants_json};
 
-use crate::service::{Error, Root};
+use crate::service::{Error, Root, Session};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -66,6 +66,8 @@ enum Command {
     Ps,
     /// Show what endpoints and parents let through and refused
     Stats(stats::Stats),
+    /// Swap this version's programs in on every parent and endpoint, while traffic goes on
+    Upgrade,
     /// Show what the programs cost on this kernel: the verifier's work, and memory
     Programs,
     /// Run a command in a network namespace of its own
@@ -98,11 +100,19 @@ impl Cli {
             Command::Detach(detach) => detach.execute(&root, format),
             Command::Ps => endpoint::list(&root, format),
             Command::Stats(stats) => stats.execute(&root, format),
+            Command::Upgrade => upgrade(&root, format),
             Command::Programs => programs::execute(&root, format),
             Command::Run(run) => run.execute(&root),
             Command::Completions { .. } => Ok(0),
         }
     }
+}
+
+fn upgrade(root: &Root, format: Format) -> Result<u8, Error> {
+    let mut session = Session::begin(root)?;
+    let swapped = session.upgrade()?;
+    render::print_warnings(&session.take_warnings());
+    render::finish(swapped, format)
 }
 
 #[cfg(test)]
@@ -133,6 +143,7 @@ mod tests {
             "stats",
             "stats ipv1 eth0",
             "programs --format json",
+            "upgrade",
             "run --network db_net --name ipv1 -- ping -c 4 192.168.1.2",
             "completions bash",
         ] {

@@ -100,9 +100,11 @@ impl Attachment<'_> {
         Ok(self.session.store.set_endpoint_ifindex(self.endpoint.slot, index)?)
     }
 
-    fn attach_programs(&mut self) -> Result<(), Error> {
+    pub(super) fn attach_programs(&mut self) -> Result<(), Error> {
         let identity = self.identity();
-        let name = self.endpoint.temporary_ifname();
+        // At first it has a name of its own; later, whatever its namespace's owner calls it.
+        let slave = self.inside()?.slave(&self.endpoint, &self.parent)?;
+        let name = slave.map_or_else(|| self.endpoint.temporary_ifname(), |slave| slave.name);
         let dataplane = self.session.dataplane()?;
         let Some(inside) = &self.inside else {
             return Err(Error::NetnsGone(self.endpoint.netns.label.clone()));
@@ -298,13 +300,17 @@ impl Session {
     }
 
     pub(super) fn tear_down_endpoint(&mut self, endpoint: Endpoint) -> Result<Vec<Error>, Error> {
+        Ok(EndpointStep::plan().undo(&mut self.attachment(endpoint)?))
+    }
+
+    /// An endpoint that exists.
+    pub(super) fn attachment(&mut self, endpoint: Endpoint) -> Result<Attachment<'_>, Error> {
         let networks = self.store.networks()?;
         let network = networks.into_iter().find(|network| network.id == endpoint.network);
         let network = network.ok_or_else(|| Error::NoNetwork(endpoint.network.to_string()))?;
         let parent = self.parent(&network)?;
         let inside = Netns::find(&endpoint.netns).map(Inside::open).transpose()?;
-        let mut attachment = Attachment { session: self, network, parent, endpoint, inside };
-        Ok(EndpointStep::plan().undo(&mut attachment))
+        Ok(Attachment { session: self, network, parent, endpoint, inside })
     }
 }
 

@@ -11,6 +11,7 @@ mod recover;
 mod report;
 mod root;
 mod session;
+mod upgrade;
 
 pub use attach::{AttachRequest, Target};
 pub use endpoint::{Attachment, EndpointStep};
@@ -22,3 +23,4 @@ pub use preflight::Facts;
 pub use report::{EndpointReport, NetworkReport, Report, StatsReport, SubnetReport};
 pub use root::Root;
 pub use session::Session;
+pub use upgrade::Swapped;

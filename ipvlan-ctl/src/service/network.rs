@@ -56,6 +56,22 @@ impl Foundation<'_> {
         ParentIdentity { slot, seal, mac, mode, vepa: self.spec.flag == Flag::Vepa }
     }
 
+    /// Puts this version's programs on the parent, called `ifname` now; returns whether it had to make a clsact qdisc.
+    fn attach_programs(&mut self, ifname: &str) -> Result<bool, Error> {
+        let identity = self.identity();
+        Ok(self.session.dataplane()?.attach_parent(&identity, ifname)?)
+    }
+
+    /// Swaps this version's programs in for those that are there.
+    pub(super) fn swap_programs(&mut self) -> Result<(), Error> {
+        let link = self.session.netlink.link_by_index(self.parent.ifindex)?;
+        let link = link.ok_or_else(|| Error::ParentGone {
+            parent: self.parent.name.to_string(),
+            network: self.spec.name.to_string(),
+        })?;
+        self.attach_programs(&link.name).map(drop)
+    }
+
     /// Takes the programs off the parent, which may have another name now.
     fn detach_programs(&mut self) -> Result<(), Error> {
         let Parent { slot, ifindex, made_qdisc, .. } = self.parent;
@@ -91,9 +107,8 @@ impl Step<Foundation<'_>> for NetworkStep {
                 context.session.dataplane()?.register_slot(slot, entry)?;
             }
             Self::Programs if context.is_alone_on_parent()? => {
-                let identity = context.identity();
                 let ifname = context.parent.name.to_string();
-                let made_qdisc = context.session.dataplane()?.attach_parent(&identity, &ifname)?;
+                let made_qdisc = context.attach_programs(&ifname)?;
                 context.session.store.set_made_qdisc(slot, made_qdisc)?;
             }
             Self::Slot | Self::Programs => {}
@@ -249,9 +264,13 @@ impl Session {
     }
 
     pub(super) fn tear_down_network(&mut self, network: Network) -> Result<Vec<Error>, Error> {
+        Ok(NetworkStep::plan().undo(&mut self.foundation(network)?))
+    }
+
+    /// A network that exists.
+    pub(super) fn foundation(&mut self, network: Network) -> Result<Foundation<'_>, Error> {
         let parent = self.parent(&network)?;
-        let mut foundation = Foundation { session: self, spec: network.spec, parent, id: Some(network.id) };
-        Ok(NetworkStep::plan().undo(&mut foundation))
+        Ok(Foundation { session: self, spec: network.spec, parent, id: Some(network.id) })
     }
 
     pub(super) fn parent(&self, network: &Network) -> Result<Parent, Error> {

@@ -7,6 +7,7 @@ mod lifecycle;
 mod modes;
 mod root_inside;
 mod spoofing;
+mod swap;
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         isolation::tests(),
         modes::tests(),
         root_inside::tests(),
+        swap::tests(),
         lifecycle::tests(),
     ];
     libtest_mimic::run(&Arguments::from_args(), tests.into_iter().flatten().collect()).exit_code()
