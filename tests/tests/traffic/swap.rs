@@ -37,9 +37,9 @@ fn swaps() -> Result<()> {
     let (a, b, c) = (lab.endpoint("a"), lab.endpoint("b"), lab.endpoint("c"));
     static_neighbor(&a.netns, &b.ipv4.to_string())?;
     let socket = b.netns.enter(|| Ok(UdpSocket::bind((b.ipv4, PORT))?))?;
-    // Room for all that is sent meanwhile, so that what is missing at the end was lost on its way.
+    // Room for what comes while the receiver doesn't run, so that what is missing at the end was lost on its way.
     setsockopt(&socket, RcvBufForce, &(64 << 20))?;
-    socket.set_nonblocking(true)?;
+    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
     let bad = Marker::unique();
     let watch = Watch::new()
         .wire("lan", &lab.sandbox.lan, INTERFACE)?
@@ -48,27 +48,18 @@ fn swaps() -> Result<()> {
         .accepted("c", &c.netns, INTERFACE)?;
 
     let stop = AtomicBool::new(false);
-    let (sent, attacks) = thread::scope(|scope| -> Result<_> {
+    let (sent, attacks, received) = thread::scope(|scope| -> Result<_> {
+        let receiver = scope.spawn(|| receive_numbers(&stop, &socket));
         let good = scope.spawn(|| a.netns.enter(|| send_numbers(&stop, (b.ipv4, PORT).into())));
         let evil = scope.spawn(|| attack(&stop, [a, b, c], &bad));
         let swapped = swap(&lab, swaps);
         stop.store(true, Ordering::Relaxed);
         let join = |_| anyhow!("a sender panicked");
-        let results = (good.join().map_err(join)?, evil.join().map_err(join)?);
+        let results =
+            (good.join().map_err(join)?, evil.join().map_err(join)?, receiver.join().map_err(join)?);
         swapped?;
-        Ok((results.0?, results.1?))
+        Ok((results.0?, results.1?, results.2))
     })?;
-
-    let mut received = BTreeSet::new();
-    let mut payload = [0; 8];
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while (received.len() as u64) < sent && Instant::now() < deadline {
-        match socket.recv(&mut payload) {
-            Ok(8) => drop(received.insert(u64::from_be_bytes(payload))),
-            Ok(_) => {}
-            Err(_) => thread::sleep(Duration::from_millis(5)),
-        }
-    }
     ensure!(sent > 100 && attacks > 100, "too little traffic to mean anything: {sent} and {attacks} frames");
     ensure!(received.len() as u64 == sent, "{} of {sent} datagrams arrived", received.len());
     let leaked = watch.seen(&bad, &[])?;
@@ -87,6 +78,19 @@ fn send_numbers(stop: &AtomicBool, to: std::net::SocketAddr) -> Result<u64> {
         thread::sleep(Duration::from_millis(1));
     }
     Ok(number)
+}
+
+/// The numbers that arrive, until none does any more once the sender has stopped.
+fn receive_numbers(stop: &AtomicBool, socket: &UdpSocket) -> BTreeSet<u64> {
+    let mut received = BTreeSet::new();
+    let mut payload = [0; 8];
+    loop {
+        match socket.recv(&mut payload) {
+            Ok(8) => drop(received.insert(u64::from_be_bytes(payload))),
+            Err(_) if stop.load(Ordering::Relaxed) => return received,
+            _ => {}
+        }
+    }
 }
 
 /// What `a` must not send, by both doors, over and over.
