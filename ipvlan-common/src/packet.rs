@@ -63,6 +63,8 @@ pub struct Metadata {
     pub hash: u32,
     /// `skb->tc_index`, the sealing slot.
     pub tc_index: u16,
+    /// At an ingress: whether it is the copy that a device's own stack gets of what it sends to a group.
+    pub looped_back: bool,
     /// At the parent's egress: whether the kernel's bookkeeping shows that a slave sent the frame.
     pub sent_by_slave: bool,
 }

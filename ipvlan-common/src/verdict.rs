@@ -62,6 +62,10 @@ pub fn decide<P: Packet + ?Sized>(
     me: &Identity,
     tables: &impl Tables,
 ) -> Verdict {
+    // It goes to whoever sent it, and has no Ethernet header yet.
+    if metadata.looped_back {
+        return Verdict::Pass;
+    }
     let judged = match hook {
         Hook::SlaveEgress => slave_egress(packet, metadata, me, tables),
         Hook::SlaveIngress => slave_ingress(packet, metadata, me, tables),

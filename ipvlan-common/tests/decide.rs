@@ -137,7 +137,7 @@ fn metadata() -> impl Strategy<Value = Metadata> {
     ];
     let vlan = proptest::option::weighted(0.1, 0u16..4096);
     (protocol, vlan, seal, any::<bool>()).prop_map(|(protocol, vlan, (tc_index, hash), sent_by_slave)| {
-        Metadata { protocol, vlan, hash, tc_index, sent_by_slave }
+        Metadata { protocol, vlan, hash, tc_index, looped_back: false, sent_by_slave }
     })
 }
 

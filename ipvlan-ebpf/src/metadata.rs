@@ -6,6 +6,8 @@ use ipvlan_common::{Hook, Identity, packet::Metadata};
 use crate::{netns, packet::field};
 
 const VLAN_ID: u32 = 0x0fff;
+/// Set by dev_loopback_xmit alone; whatever passes from one device to another gets its type anew (Linux 6.12, skb_scrub_packet).
+const PACKET_LOOPBACK: u32 = 5;
 
 /// Reads it from the context.
 #[inline(always)]
@@ -15,6 +17,8 @@ pub(crate) fn read(hook: Hook, skb: *mut __sk_buff, me: &Identity) -> Metadata {
         vlan: (field!(skb, vlan_present) != 0).then(|| (field!(skb, vlan_tci) & VLAN_ID) as u16),
         hash: field!(skb, hash),
         tc_index: field!(skb, tc_index) as u16,
+        looped_back: matches!(hook, Hook::SlaveIngress | Hook::ParentIngress)
+            && field!(skb, pkt_type) == PACKET_LOOPBACK,
         sent_by_slave: hook == Hook::ParentEgress && netns::sent_by_slave(skb, me),
     }
 }

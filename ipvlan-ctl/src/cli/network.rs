@@ -43,7 +43,8 @@ Options for -o:
                              switch that sends frames back; vepa needs a parent without other flags
   mtu=N                      the mtu of its endpoints (the parent's)
   internal=true              the same as --internal
-  multicast_rate=N           broadcasts and multicasts that an endpoint may send in a second (500); 0 is no limit
+  multicast_rate=N           broadcasts and multicasts an endpoint may send in a second, after a burst of 100 (500);
+                             0 is no limit
   multicast=on|local|off     how far broadcasts and multicasts go, but for ARP and ICMPv6 (on)
 
 Examples:

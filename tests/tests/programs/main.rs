@@ -67,8 +67,14 @@ fn host_verdict(row: &Row) -> Result<Verdict> {
         // What the queue sends is known by its packet type, which only groups have.
         Origin::Queue => ethernet.is_group(),
     };
-    let metadata =
-        Metadata { protocol: protocol(&row.frame, &ethernet), vlan: None, hash, tc_index, sent_by_slave };
+    let metadata = Metadata {
+        protocol: protocol(&row.frame, &ethernet),
+        vlan: None,
+        hash,
+        tc_index,
+        looped_back: false,
+        sent_by_slave,
+    };
     Ok(decide(row.hook, row.frame.as_slice(), &metadata, &world::identity(row.me), &HostTables::new()))
 }
 

@@ -2,15 +2,16 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use etherparse::ArpOperation;
 use ipvlan_tests::{
     Door, Netns, Network,
-    frame::{self, Arp, Link},
+    frame::{self, Arp, Link, PORT},
     harness::{Need, test},
     sandbox::{INTERFACE, LAN, PARENT_MAC},
 };
@@ -26,6 +27,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("allowed::pings_and_fragments", NEEDS, pings_and_fragments),
         test("allowed::datagrams_are_counted", NEEDS, datagrams_are_counted),
         test("allowed::own_announcements", NEEDS, own_announcements),
+        test("allowed::own_copies_of_what_goes_to_a_group", NEEDS, own_copies),
         test("allowed::tcp_with_segmentation_offload", NEEDS, tcp),
     ]
 }
@@ -103,13 +105,39 @@ fn own_announcements() -> Result<()> {
     })
 }
 
+/// The stack gives a copy of what goes to a group to the sender's own sockets.
+fn own_copies() -> Result<()> {
+    const GROUP: Ipv4Addr = Ipv4Addr::new(239, 1, 2, 3);
+    let lab = lab()?;
+    let a = lab.endpoint("a");
+    let (from, broadcast) = (a.ipv4, NET.ipv4(255));
+    for (what, to) in [("multicast", GROUP), ("broadcast", broadcast)] {
+        lab.recount()?;
+        a.netns.enter(|| {
+            let receiver = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT))?;
+            receiver.join_multicast_v4(&GROUP, &from)?;
+            receiver.set_read_timeout(Some(Duration::from_secs(5)))?;
+            let sender = UdpSocket::bind((from, 0))?;
+            sender.set_broadcast(true)?;
+            sender.send_to(b"own copy", (to, PORT))?;
+            let mut payload = [0; 16];
+            let length = receiver.recv(&mut payload).with_context(|| format!("no own copy of a {what}"))?;
+            ensure!(&payload[..length] == b"own copy", "something else arrived");
+            Ok(())
+        })?;
+        let rises = lab.rises()?;
+        ensure!(rises.iter().all(|rise| rise.charged != "a"), "{what} counts as a drop: {rises:?}");
+    }
+    Ok(())
+}
+
 /// Large writes leave the stack as frames of up to 64 KiB, which programs must judge like any other.
 fn tcp() -> Result<()> {
     let lab = lab()?;
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
-    stream(&a.netns, &b.netns, SocketAddr::from((b.ipv4, frame::PORT)))?;
-    stream(&a.netns, &b.netns, SocketAddr::from((b.ipv6, frame::PORT)))?;
-    stream(&a.netns, &lab.sandbox.lan, SocketAddr::from((NET.ipv4(LAN), frame::PORT)))
+    stream(&a.netns, &b.netns, SocketAddr::from((b.ipv4, PORT)))?;
+    stream(&a.netns, &b.netns, SocketAddr::from((b.ipv6, PORT)))?;
+    stream(&a.netns, &lab.sandbox.lan, SocketAddr::from((NET.ipv4(LAN), PORT)))
 }
 
 fn stream(from: &Netns, to: &Netns, address: SocketAddr) -> Result<()> {
