@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{Attachment, Error, Session, endpoint::Inside, network::new_seal};
 use crate::{
+    bpf::Dataplane,
     ipam,
     model::{Addresses, Endpoint, IfName, Invalid, Name, Network, Parent, Pool, State, link_local},
     netlink::{Netns, NetnsError},
@@ -55,6 +56,10 @@ impl Session {
         self.require_ipvlan()?;
         let parent = self.parent(&network)?;
         self.check_parent_is_there(&network, &parent)?;
+        // A reboot clears the pins, and with them the parent's programs: no endpoint may go up without those.
+        if !Dataplane::exists(self.root.pin_dir()) {
+            return Err(Error::ProgramsGone { network: network.spec.name.to_string() });
+        }
 
         let slot = self.store.free_slot()?;
         let name = self.endpoint_name(request, &network, slot)?;

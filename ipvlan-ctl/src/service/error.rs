@@ -118,6 +118,14 @@ pub enum Error {
         /// Its flag.
         flag: Flag,
     },
+    /// The pins are gone, as after a reboot.
+    #[error(
+        "the programs of network '{network}' are gone, as after a reboot; nothing would enforce its isolation"
+    )]
+    ProgramsGone {
+        /// The network.
+        network: String,
+    },
     /// No interface has the parent's name.
     #[error("parent interface '{parent}' doesn't exist")]
     NoParent {
@@ -236,6 +244,9 @@ impl Error {
                 format!("first: ipvlan-ctl detach {}", endpoints.join(" "))
             }
             Self::Overlap { .. } => "choose a subnet that no network on this parent uses".into(),
+            Self::ProgramsGone { network } => {
+                format!("remove it and make it anew: ipvlan-ctl network rm {network}")
+            }
             Self::OtherFlag { .. } => "give the vepa networks a parent of their own".into(),
             Self::OtherMode { .. } => "use the same ipvlan_mode, or another parent".into(),
             Self::NoParent { candidates, .. } if candidates.is_empty() => {

@@ -9,7 +9,7 @@ use crate::{bpf::Dataplane, model::Name, netlink::Netlink, store::Store};
 
 /// The state, for a command that changes it: nobody else does meanwhile, and nothing is half done.
 pub struct Session {
-    root: Root,
+    pub(super) root: Root,
     pub(super) store: Store,
     pub(super) netlink: Netlink,
     pub(super) facts: preflight::Facts,
