@@ -35,10 +35,10 @@ pub(crate) fn sent_by_slave(skb: *mut __sk_buff, me: &Identity) -> bool {
     // those of such a queue have; received ones also know where they came in (Linux 6.12, ipvlan_process_multicast).
     let from_queue = matches!(field!(skb, pkt_type), PACKET_BROADCAST | PACKET_MULTICAST)
         && field!(skb, ingress_ifindex) == 0;
-    // A unicast frame keeps its socket on its way to the parent. So does one from a VLAN device, which is tagged.
-    let from_elsewhere =
-        || field!(skb, vlan_present) == 0 && of_socket(skb).is_some_and(|netns| netns != me.netns);
-    from_queue || from_elsewhere()
+    // A unicast frame keeps its socket on its way to the parent. Frames of a VLAN device on the parent, which another network may
+    // use, are alike in both, but tagged.
+    let from_elsewhere = || of_socket(skb).is_some_and(|netns| netns != me.netns);
+    field!(skb, vlan_present) == 0 && (from_queue || from_elsewhere())
 }
 
 /// Leaves the sending socket's netns in the context's scratch words.
