@@ -105,9 +105,9 @@ fn slave_egress<P: Packet + ?Sized>(
     }
     // The host may route to any of its interfaces, so an internal network's frames can't wait for the parent's egress.
     if me.entry.flags & L3 != 0 && me.entry.flags & INTERNAL != 0 {
-        let ethertype = metadata.protocol;
-        let receiver =
-            holders(packet, ethertype, me, tables).and_then(|(_, receiver)| tables.slot(receiver?));
+        let receiver = Claim::of(packet, metadata.protocol)
+            .and_then(|claim| claim.destination_holder(me, tables))
+            .and_then(|slot| tables.slot(slot));
         if receiver.is_none_or(|it| it.network != me.entry.network) {
             return refuse(me.slot, DropReason::Internal);
         }
@@ -178,16 +178,16 @@ fn parent_ingress<P: Packet + ?Sized>(
     if metadata.vlan.is_some_and(|id| id != 0) {
         return Ok(Verdict::Pass);
     }
-    let Some((source, destination)) = holders(packet, ethernet.ethertype, me, tables) else {
+    let Some(claim) = Claim::of(packet, ethernet.ethertype) else {
         return Ok(if ethernet.is_group() { Verdict::Seal } else { Verdict::Pass });
     };
-    if source.is_some() {
+    if claim.source_holder(me, tables).is_some() {
         return refuse(me.slot, DropReason::WireSpoof);
     }
     if ethernet.is_group() {
         return Ok(Verdict::Seal);
     }
-    let Some(receiver) = destination else {
+    let Some(receiver) = claim.destination_holder(me, tables) else {
         return Ok(Verdict::Pass);
     };
     match tables.slot(receiver) {
@@ -207,13 +207,16 @@ fn hairpin<P: Packet + ?Sized>(
     me: &Identity,
     tables: &impl Tables,
 ) -> Judged {
-    let Some((Some(slot), receiver)) = holders(packet, ethernet.ethertype, me, tables) else {
+    let Some(claim) = Claim::of(packet, ethernet.ethertype) else {
+        return refuse(me.slot, DropReason::Unsealed);
+    };
+    let Some(slot) = claim.source_holder(me, tables) else {
         return refuse(me.slot, DropReason::Unsealed);
     };
     let Some(sender) = tables.slot(slot) else {
         return refuse(me.slot, DropReason::Unsealed);
     };
-    if receiver.is_none() && !ethernet.is_group() {
+    if !ethernet.is_group() && claim.destination_holder(me, tables).is_none() {
         return refuse(slot, DropReason::HostFilter);
     }
     Ok(Verdict::Reseal { slot, seal: sender.seal })
@@ -274,7 +277,8 @@ fn sealed_by<'a>(metadata: &Metadata, tables: &'a impl Tables) -> Option<&'a Slo
 /// A frame without a seal is the host's own, unless it claims an endpoint's address.
 #[inline(always)]
 fn unsealed<P: Packet + ?Sized>(packet: &P, me: &Identity, tables: &impl Tables) -> Judged {
-    match Ethernet::parse(packet).ok().and_then(|it| source_holder(packet, it.ethertype, me, tables)) {
+    let claim = Ethernet::parse(packet).ok().and_then(|it| Claim::of(packet, it.ethertype));
+    match claim.and_then(|it| it.source_holder(me, tables)) {
         Some(_) => refuse(me.slot, DropReason::Unsealed),
         None => Ok(Verdict::Pass),
     }
@@ -289,7 +293,8 @@ fn open<P: Packet + ?Sized>(packet: &P, metadata: &Metadata, sender: &SlotEntry,
     }
 }
 
-/// An attempt counts for `charged`, its sender where that is an endpoint; a flood that merely came by, as broadcasts do, counts as such where it was cut.
+/// An attempt counts for `charged`, its sender where that is an endpoint; a flood that merely came by, as broadcasts do, counts as
+/// such where it was cut.
 #[inline(always)]
 fn refuse_isolated<P: Packet + ?Sized>(packet: &P, charged: Slot, here: Slot, reason: DropReason) -> Judged {
     match Ethernet::parse(packet) {
@@ -298,43 +303,49 @@ fn refuse_isolated<P: Packet + ?Sized>(packet: &P, charged: Slot, here: Slot, re
     }
 }
 
-/// Which endpoint here holds the frame's source address.
-#[inline(always)]
-fn source_holder<P: Packet + ?Sized>(
-    packet: &P,
-    ethertype: u16,
-    me: &Identity,
-    tables: &impl Tables,
-) -> Option<Slot> {
-    match ethertype {
-        packet::ARP => tables.ipv4(me.parent, Arp::parse(packet).ok()?.sender),
-        packet::IPV4 => tables.ipv4(me.parent, Ipv4::parse(packet).ok()?.source),
-        packet::IPV6 => tables.ipv6(me.parent, Ipv6::parse(packet).ok()?.source),
-        _ => None,
-    }
+/// The addresses that a frame claims to come from and to be for. Who holds them is looked up only where it is asked.
+#[derive(Clone, Copy)]
+enum Claim {
+    Ipv4 { source: [u8; 4], destination: [u8; 4] },
+    Ipv6 { source: [u8; 16], destination: [u8; 16] },
 }
 
-/// Which endpoints here hold the frame's source and destination; `None` where it has neither address.
-#[inline(always)]
-fn holders<P: Packet + ?Sized>(
-    packet: &P,
-    ethertype: u16,
-    me: &Identity,
-    tables: &impl Tables,
-) -> Option<(Option<Slot>, Option<Slot>)> {
-    Some(match ethertype {
-        packet::ARP => {
-            let arp = Arp::parse(packet).ok()?;
-            (tables.ipv4(me.parent, arp.sender), tables.ipv4(me.parent, arp.target))
+impl Claim {
+    /// `None` where the frame has no such addresses, or is malformed.
+    #[inline(always)]
+    fn of<P: Packet + ?Sized>(packet: &P, ethertype: u16) -> Option<Self> {
+        Some(match ethertype {
+            packet::ARP => {
+                let Arp { sender, target, .. } = Arp::parse(packet).ok()?;
+                Self::Ipv4 { source: sender, destination: target }
+            }
+            packet::IPV4 => {
+                let Ipv4 { source, destination, .. } = Ipv4::parse(packet).ok()?;
+                Self::Ipv4 { source, destination }
+            }
+            packet::IPV6 => {
+                let Ipv6 { source, destination, .. } = Ipv6::parse(packet).ok()?;
+                Self::Ipv6 { source, destination }
+            }
+            _ => return None,
+        })
+    }
+
+    /// Which endpoint here holds the source.
+    #[inline(always)]
+    fn source_holder(&self, me: &Identity, tables: &impl Tables) -> Option<Slot> {
+        match *self {
+            Self::Ipv4 { source, .. } => tables.ipv4(me.parent, source),
+            Self::Ipv6 { source, .. } => tables.ipv6(me.parent, source),
         }
-        packet::IPV4 => {
-            let ip = Ipv4::parse(packet).ok()?;
-            (tables.ipv4(me.parent, ip.source), tables.ipv4(me.parent, ip.destination))
+    }
+
+    /// Which endpoint here holds the destination.
+    #[inline(always)]
+    fn destination_holder(&self, me: &Identity, tables: &impl Tables) -> Option<Slot> {
+        match *self {
+            Self::Ipv4 { destination, .. } => tables.ipv4(me.parent, destination),
+            Self::Ipv6 { destination, .. } => tables.ipv6(me.parent, destination),
         }
-        packet::IPV6 => {
-            let ip = Ipv6::parse(packet).ok()?;
-            (tables.ipv6(me.parent, ip.source), tables.ipv6(me.parent, ip.destination))
-        }
-        _ => return None,
-    })
+    }
 }
