@@ -53,6 +53,37 @@ pub(crate) fn display(command: &Command) -> String {
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
+/// How to become root.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Root {
+    /// This process is.
+    Already,
+    /// By sudo.
+    Sudo,
+}
+
+impl Root {
+    /// `None` where it takes a password.
+    pub(crate) fn get() -> Option<Self> {
+        if nix::unistd::geteuid().is_root() {
+            return Some(Self::Already);
+        }
+        succeeds(Command::new("sudo").args(["-n", "true"])).then_some(Self::Sudo)
+    }
+
+    /// `program`, to be run as root.
+    pub(crate) fn command(self, program: impl AsRef<OsStr>) -> Command {
+        match self {
+            Self::Already => Command::new(program),
+            Self::Sudo => {
+                let mut command = Command::new("sudo");
+                command.arg("-n").arg(program);
+                command
+            }
+        }
+    }
+}
+
 /// Finds an executable on PATH or in the folders that only root's PATH has.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();

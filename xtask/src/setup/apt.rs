@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::process::{capture, find_program, succeeds};
+use crate::process::{Root, capture, find_program};
 
 /// The package manager of this run; its lists are refreshed at most once.
 #[derive(Default)]
@@ -83,33 +83,6 @@ impl Apt {
             capture(root.command("apt-get").arg("update"))?;
         }
         Ok(())
-    }
-}
-
-/// How to become root.
-#[derive(Clone, Copy)]
-enum Root {
-    Already,
-    Sudo,
-}
-
-impl Root {
-    fn get() -> Option<Self> {
-        if nix::unistd::geteuid().is_root() {
-            return Some(Self::Already);
-        }
-        succeeds(Command::new("sudo").args(["-n", "true"])).then_some(Self::Sudo)
-    }
-
-    fn command(self, program: &str) -> Command {
-        match self {
-            Self::Already => Command::new(program),
-            Self::Sudo => {
-                let mut command = Command::new("sudo");
-                command.args(["-n", program]);
-                command
-            }
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::tally::{Report, Tally};
 use crate::build::{self, Executable};
 use crate::dirs;
 use crate::kernel::Version;
-use crate::process::{die_with_parent, succeeds};
+use crate::process::{Root, die_with_parent};
 use crate::setup::Step;
 use crate::vm::Vm;
 
@@ -170,16 +170,16 @@ fn on_host(
     Ok((success, output))
 }
 
-/// A command that runs as root.
+/// A command that runs as root, with `env` even where sudo would drop it.
 fn root_command(program: &Path, env: &BTreeMap<String, String>) -> Result<Command> {
-    if nix::unistd::geteuid().is_root() {
+    let Some(root) = Root::get() else {
+        bail!("it takes root, and `sudo -n` is refused: run it as root, or leave it out with --only");
+    };
+    if root == Root::Already {
         return Ok(Command::new(program));
     }
-    if !succeeds(Command::new("sudo").args(["-n", "true"])) {
-        bail!("it takes root, and `sudo -n` is refused: run it as root, or leave it out with --only");
-    }
-    let mut command = Command::new("sudo");
-    command.args(["-n", "env"]).args(env.iter().map(|(name, value)| format!("{name}={value}"))).arg(program);
+    let mut command = root.command("env");
+    command.args(env.iter().map(|(name, value)| format!("{name}={value}"))).arg(program);
     Ok(command)
 }
 
