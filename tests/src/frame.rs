@@ -26,7 +26,7 @@ pub struct Link {
 impl Link {
     /// From one slave to another or to the host: they all share the parent's MAC.
     #[must_use]
-    pub fn shared(mac: Mac) -> Self {
+    pub const fn shared(mac: Mac) -> Self {
         Self { source: mac, destination: mac }
     }
 

@@ -14,6 +14,8 @@ use ipvlan_tests::{
 
 /// From an endpoint to the LAN host.
 pub(crate) const TO_LAN: Link = Link { source: PARENT_MAC, destination: LAN_MAC };
+/// From an endpoint to another one or to the host: their MAC is the parent's.
+pub(crate) const SHARED: Link = Link::shared(PARENT_MAC);
 /// From the LAN host to an endpoint or the host.
 pub(crate) const FROM_LAN: Link = Link { source: LAN_MAC, destination: PARENT_MAC };
 /// The name of the host and of the row of the parent's counters.

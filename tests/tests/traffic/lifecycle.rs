@@ -10,8 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use ipvlan_common::DropReason;
 use ipvlan_tests::{
-    Door, Maker, Netns, Network, Sandbox, Snapshot, Watch,
-    frame::{self, Link},
+    Door, Maker, Netns, Network, Sandbox, Snapshot, Watch, frame,
     harness::{Need, test},
     packet::PacketSocket,
     sandbox::{HOST, INTERFACE, LAN, PARENT_MAC},
@@ -19,11 +18,10 @@ use ipvlan_tests::{
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::lab::{Lab, PARENT, TO_LAN};
+use crate::lab::{Lab, PARENT, SHARED, TO_LAN};
 
 const NET: Network = Network::bridge("db_net", 1);
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
-const SHARED: Link = Link { source: PARENT_MAC, destination: PARENT_MAC };
 
 pub(crate) fn tests() -> Vec<Trial> {
     vec![

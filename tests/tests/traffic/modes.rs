@@ -13,11 +13,10 @@ use ipvlan_tests::{
 };
 use libtest_mimic::Trial;
 
-use crate::lab::{FROM_LAN, Lab, PARENT, TO_LAN, datagram, static_neighbor};
+use crate::lab::{FROM_LAN, Lab, PARENT, SHARED, TO_LAN, datagram, static_neighbor};
 
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
 const NET: Network = Network::bridge("db_net", 1);
-const SHARED: Link = Link { source: PARENT_MAC, destination: PARENT_MAC };
 const A: (&str, Door) = ("a", Door::Queue);
 const A_BYPASS: (&str, Door) = ("a", Door::Bypass);
 

@@ -8,15 +8,14 @@ use ipvlan_tests::{
     Door, Network, frame,
     harness::{Need, test},
     packet::PacketSocket,
-    sandbox::{HOST, INTERFACE, LAN, PARENT_MAC},
+    sandbox::{HOST, INTERFACE, LAN},
 };
 use libtest_mimic::Trial;
 
-use crate::lab::{Lab, PARENT, TO_LAN};
+use crate::lab::{Lab, PARENT, SHARED, TO_LAN};
 
 const NET: Network = Network::bridge("db_net", 1);
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
-const SHARED: frame::Link = frame::Link { source: PARENT_MAC, destination: PARENT_MAC };
 const STRANGER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 5);
 
 pub(crate) fn tests() -> Vec<Trial> {
