@@ -25,6 +25,7 @@ use ipvlan_common::{
 #[doc(hidden)]
 pub use object::{PRIME, PROGRAMS};
 use pins::Pins;
+pub use pins::on_bpf_fs;
 use tables::Tables;
 
 use crate::model::{Mode, Multicast};
@@ -205,8 +206,7 @@ impl Dataplane {
     }
 
     /// Puts the parent's programs on `ifname` in the calling thread's netns, and in modes l3 and l3s one on `lo`, replacing ours
-    /// if they are there. Returns whether
-    /// it had to make the clsact qdisc (kernels without TCX).
+    /// if they are there. Returns whether it had to make the parent's clsact qdisc (kernels without TCX).
     ///
     /// # Errors
     /// Where the kernel refuses a program or its place.

@@ -87,7 +87,9 @@ impl Pins {
     }
 }
 
-fn on_bpf_fs(path: &Path) -> bool {
+/// Whether `path`, or what of it exists, is on a BPF file system.
+#[must_use]
+pub fn on_bpf_fs(path: &Path) -> bool {
     let existing = path.ancestors().find(|it| it.exists()).unwrap_or(path);
     statfs(existing).is_ok_and(|it| it.filesystem_type() == BPF_FS_MAGIC)
 }

@@ -2,9 +2,8 @@
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
-use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
-
 use super::Error;
+use crate::bpf::on_bpf_fs;
 
 /// The oldest kernel that has all that the programs use.
 pub(super) const MINIMUM_KERNEL: (u32, u32) = (5, 15);
@@ -70,17 +69,11 @@ pub(super) fn check_pin_dir(pin_dir: &Path) -> Result<(), Error> {
     let own = fs::metadata("/proc/self/ns/mnt").map(|file| file.ino());
     let first = fs::metadata("/proc/1/ns/mnt").map(|file| file.ino());
     let lasting = matches!((own, first), (Ok(own), Ok(first)) if own == first);
-    if lasting || is_bpffs(pin_dir) {
+    if lasting || on_bpf_fs(pin_dir) {
         Ok(())
     } else {
         Err(Error::PinsWouldVanish { path: pin_dir.to_owned() })
     }
-}
-
-fn is_bpffs(path: &Path) -> bool {
-    let existing = path.ancestors().find(|ancestor| ancestor.exists());
-    let found = existing.and_then(|existing| statfs(existing).ok());
-    found.is_some_and(|found| found.filesystem_type() == BPF_FS_MAGIC)
 }
 
 #[cfg(test)]
