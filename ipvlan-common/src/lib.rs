@@ -4,6 +4,7 @@
 #![no_std]
 
 pub mod drop_reason;
+pub mod event;
 pub mod packet;
 pub mod schema;
 pub mod tables;
@@ -14,5 +15,6 @@ mod nd;
 mod sender;
 
 pub use drop_reason::DropReason;
+pub use event::DropEvent;
 pub use types::{Identity, Slot, SlotEntry};
 pub use verdict::{Hook, Verdict, decide};

@@ -12,6 +12,8 @@ pub const ADDRESSES: u32 = 2 * SLOTS;
 pub const GROUP_BURST: u64 = 100;
 /// Pairs of slot and reason that are counted; beyond, frames are dropped uncounted.
 pub const DROP_COUNTERS: u32 = 16_384;
+/// Bytes of the ring buffer that all programs report drops to: a power of two, and of pages.
+pub const EVENT_BYTES: u32 = 256 << 10;
 
 /// Array: [`crate::Slot`] → [`crate::SlotEntry`].
 pub const SLOT_MAP: &str = "SLOTS";
@@ -25,8 +27,15 @@ pub const TRAFFIC_MAP: &str = "TRAFFIC";
 pub const DROP_MAP: &str = "DROPS";
 /// Array: [`crate::Slot`] → the time, u64 of monotonic nanoseconds, up to which its broadcasts and multicasts are paid.
 pub const GROUP_MAP: &str = "GROUPS";
+/// Ring buffer of [`crate::DropEvent`].
+pub const EVENT_MAP: &str = "EVENTS";
+/// Array of one: the time, u64 of monotonic nanoseconds, up to which somebody reads the events; 0 where nobody does.
+pub const MONITOR_MAP: &str = "MONITOR";
+/// Per-CPU array of one: [`crate::event::EventBudget`].
+pub const BUDGET_MAP: &str = "EVENT_BUDGET";
 /// All of the shared maps.
-pub const MAPS: [&str; 6] = [SLOT_MAP, IPV4_MAP, IPV6_MAP, TRAFFIC_MAP, DROP_MAP, GROUP_MAP];
+pub const MAPS: [&str; 9] =
+    [SLOT_MAP, IPV4_MAP, IPV6_MAP, TRAFFIC_MAP, DROP_MAP, GROUP_MAP, EVENT_MAP, MONITOR_MAP, BUDGET_MAP];
 
 /// The global in `.rodata` that holds a program's [`crate::Identity`].
 pub const IDENTITY: &str = "IDENTITY";

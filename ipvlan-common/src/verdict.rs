@@ -10,9 +10,10 @@ use crate::{
 
 /// Where a program sits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
 pub enum Hook {
     /// tc egress of a slave, in the endpoint's netns: who is it, and is the frame its own?
-    SlaveEgress,
+    SlaveEgress = 1,
     /// tc ingress of a slave, in the endpoint's netns: may this sender reach me?
     SlaveIngress,
     /// tc ingress of the parent, in its netns: what the wire sends, and what slaves send to their host.
@@ -21,6 +22,29 @@ pub enum Hook {
     ParentEgress,
     /// tc ingress of `lo`, in the parent's netns: what slaves in mode l3 or l3s send to their host.
     LoopbackIngress,
+}
+
+impl Hook {
+    /// Every hook.
+    pub const ALL: [Self; 5] = [
+        Self::SlaveEgress,
+        Self::SlaveIngress,
+        Self::ParentIngress,
+        Self::ParentEgress,
+        Self::LoopbackIngress,
+    ];
+
+    /// The name in tables and JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SlaveEgress => "slave-egress",
+            Self::SlaveIngress => "slave-ingress",
+            Self::ParentIngress => "parent-ingress",
+            Self::ParentEgress => "parent-egress",
+            Self::LoopbackIngress => "loopback-ingress",
+        }
+    }
 }
 
 /// What becomes of a frame.

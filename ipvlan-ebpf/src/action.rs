@@ -9,7 +9,7 @@ use ipvlan_common::{
 use crate::{
     maps::{DROPS, TRAFFIC},
     packet::field,
-    seal,
+    report, seal,
 };
 
 /// As TCX it reads "next", as a classifier "no opinion": other programs on the device still run.
@@ -42,6 +42,7 @@ pub(crate) fn act(verdict: Verdict, hook: Hook, skb: *mut __sk_buff, me: &Identi
         }
         Verdict::Drop { slot, reason } => {
             count_drop(slot, reason);
+            report::drop(skb, hook, slot, reason);
             TC_ACT_SHOT
         }
     }

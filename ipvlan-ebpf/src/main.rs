@@ -9,6 +9,7 @@ mod maps;
 mod metadata;
 mod netns;
 mod packet;
+mod report;
 mod seal;
 
 use aya_ebpf::{bindings::__sk_buff, macros::classifier, programs::TcContext};

@@ -4,11 +4,12 @@ use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     helpers::generated::bpf_ktime_get_ns,
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap},
+    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use ipvlan_common::{
     Slot, SlotEntry,
-    schema::{ADDRESSES, DROP_COUNTERS, SLOTS as SLOT_COUNT},
+    event::EventBudget,
+    schema::{ADDRESSES, DROP_COUNTERS, EVENT_BYTES, SLOTS as SLOT_COUNT},
     tables::{Tables, pay_group},
     types::{DropKey, Ipv4Key, Ipv6Key, Traffic},
 };
@@ -27,6 +28,13 @@ pub(crate) static TRAFFIC: PerCpuArray<Traffic> = PerCpuArray::pinned(SLOT_COUNT
 #[map]
 pub(crate) static DROPS: PerCpuHashMap<DropKey, u64> =
     PerCpuHashMap::pinned(DROP_COUNTERS, BPF_F_NO_PREALLOC);
+
+#[map]
+pub(crate) static EVENTS: RingBuf = RingBuf::pinned(EVENT_BYTES, 0);
+#[map]
+pub(crate) static MONITOR: Array<u64> = Array::pinned(1, 0);
+#[map]
+pub(crate) static EVENT_BUDGET: PerCpuArray<EventBudget> = PerCpuArray::pinned(1, 0);
 
 /// The maps as a verdict sees them.
 pub(crate) struct Maps;

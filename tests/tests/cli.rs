@@ -60,6 +60,8 @@ const ANYWHERE: Table = Table {
         ("network inspect nowhere", &["nowhere"]),
         ("detach nobody", &["nobody"]),
         ("stats nobody", &["nobody"]),
+        ("monitor --endpoint nobody", &["nobody"]),
+        ("monitor --reason boredom", &["boredom"]),
         ("frobnicate", &["frobnicate"]),
         ("ps --everything", &["--everything"]),
         ("attach db_net --pid x", &["x"]),

@@ -6,6 +6,7 @@
 mod attach;
 mod cost;
 mod error;
+mod events;
 mod netns;
 mod object;
 mod pins;
@@ -17,6 +18,7 @@ use std::{net::Ipv6Addr, path::Path};
 pub use attach::has_tcx;
 pub use cost::Cost;
 pub use error::BpfError;
+pub use events::{Events, Lost};
 use ipnet::Ipv4Net;
 use ipvlan_common::{
     DropReason, Identity, Slot, SlotEntry, schema,

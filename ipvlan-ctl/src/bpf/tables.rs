@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use ipvlan_common::{
     DropReason, Slot, SlotEntry,
+    event::EventBudget,
     schema::{
-        ADDRESSES, DROP_COUNTERS, DROP_MAP, GROUP_MAP, IPV4_MAP, IPV6_MAP, SLOT_MAP, SLOTS, TRAFFIC_MAP,
+        ADDRESSES, BUDGET_MAP, DROP_COUNTERS, DROP_MAP, EVENT_BYTES, EVENT_MAP, GROUP_MAP, IPV4_MAP,
+        IPV6_MAP, MONITOR_MAP, SLOT_MAP, SLOTS, TRAFFIC_MAP,
     },
     types::{DropKey, Ipv4Key, Ipv6Key, Traffic},
 };
@@ -30,6 +32,9 @@ pub(super) fn check_layout(pins: &Pins) -> Result<(), BpfError> {
         (TRAFFIC_MAP, size_of::<u32>(), size_of::<Traffic>(), SLOTS),
         (DROP_MAP, size_of::<DropKey>(), size_of::<u64>(), DROP_COUNTERS),
         (GROUP_MAP, size_of::<u32>(), size_of::<u64>(), SLOTS),
+        (EVENT_MAP, 0, 0, EVENT_BYTES),
+        (MONITOR_MAP, size_of::<u32>(), size_of::<u64>(), 1),
+        (BUDGET_MAP, size_of::<u32>(), size_of::<EventBudget>(), 1),
     ];
     for (name, key, value, entries) in expected {
         let path = pins.map(name);
@@ -121,7 +126,7 @@ fn key(slot: Slot, reason: DropReason) -> DropKey {
     DropKey { slot, reason: reason as u16 }
 }
 
-fn open<T>(pins: &Pins, name: &'static str) -> Result<T, BpfError>
+pub(super) fn open<T>(pins: &Pins, name: &'static str) -> Result<T, BpfError>
 where
     T: TryFrom<Map, Error = MapError>,
 {
@@ -129,7 +134,7 @@ where
     Map::from_map_data(data).and_then(T::try_from).map_err(map(name, "use its pin"))
 }
 
-fn map(map: &'static str, action: &'static str) -> impl FnOnce(MapError) -> BpfError {
+pub(super) fn map(map: &'static str, action: &'static str) -> impl FnOnce(MapError) -> BpfError {
     move |source| BpfError::Map { map, action, source }
 }
 

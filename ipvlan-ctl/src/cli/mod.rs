@@ -1,6 +1,7 @@
 //! The command line.
 
 mod endpoint;
+mod monitor;
 mod network;
 mod programs;
 mod render;
@@ -21,6 +22,7 @@ Examples:
   ipvlan-ctl run --network db_net --name ipv2 -- ping -c 4 192.168.1.2
   ipvlan-ctl ps
   ipvlan-ctl stats
+  ipvlan-ctl monitor --endpoint ipv1
   ipvlan-ctl detach ipv1 && ipvlan-ctl network rm db_net
 
 Exit status:
@@ -66,6 +68,8 @@ enum Command {
     Ps,
     /// Show what endpoints and parents let through and refused
     Stats(stats::Stats),
+    /// Show drops as they happen
+    Monitor(monitor::Monitor),
     /// Swap this version's programs in on every parent and endpoint, while traffic goes on
     Upgrade,
     /// Show what the programs cost on this kernel: the verifier's work, and memory
@@ -100,6 +104,7 @@ impl Cli {
             Command::Detach(detach) => detach.execute(&root, format),
             Command::Ps => endpoint::list(&root, format),
             Command::Stats(stats) => stats.execute(&root, format),
+            Command::Monitor(monitor) => monitor.execute(&root, format),
             Command::Upgrade => upgrade(&root, format),
             Command::Programs => programs::execute(&root, format),
             Command::Run(run) => run.execute(&root),
@@ -142,6 +147,8 @@ mod tests {
             "ps --format json",
             "stats",
             "stats ipv1 eth0",
+            "monitor",
+            "monitor --endpoint a --endpoint b --reason unsealed --format json --count 1",
             "programs --format json",
             "upgrade",
             "run --network db_net --name ipv1 -- ping -c 4 192.168.1.2",
@@ -166,6 +173,8 @@ mod tests {
             "run --network db_net",
             "run -- true",
             "ps --format yaml",
+            "monitor --count 0",
+            "monitor a",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -108,6 +108,14 @@ pub(super) fn json(value: &impl Serialize) {
     }
 }
 
+/// One value on one line, of many.
+pub(super) fn json_line(value: &impl Serialize) {
+    match serde_json::to_string(value) {
+        Ok(text) => println!("{text}"),
+        Err(error) => eprintln!("error: can't print the result as JSON: {error}"),
+    }
+}
+
 fn allows_color() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

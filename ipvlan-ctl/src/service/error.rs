@@ -3,6 +3,7 @@
 use std::{io, net::IpAddr, path::PathBuf};
 
 use ipnet::IpNet;
+use ipvlan_common::DropReason;
 
 use super::preflight::MINIMUM_KERNEL;
 use crate::{
@@ -211,6 +212,23 @@ pub enum Error {
     /// Neither an endpoint nor a parent.
     #[error("'{0}' is neither an endpoint nor a parent")]
     NoStats(String),
+    /// No drop has this reason.
+    #[error("'{0}' is no reason for a drop")]
+    NoReason(String),
+    /// The events have one reader.
+    #[error("another 'ipvlan-ctl monitor' runs, and the events have one reader")]
+    MonitorRuns,
+    /// The runtime or its signals.
+    #[error("can't wait for events: {0}")]
+    Wait(io::Error),
+    /// A name that the monitor doesn't know.
+    #[error("'{name}' is neither an endpoint nor a parent")]
+    NotMonitored {
+        /// The name.
+        name: String,
+        /// Names that it knows.
+        known: Vec<String>,
+    },
 }
 
 impl Error {
@@ -260,6 +278,17 @@ impl Error {
             }
             Self::ParentBusy { .. } => "remove what lies on it, or use another parent".into(),
             Self::NoEndpoint(_) | Self::NoStats(_) => "'ipvlan-ctl ps' lists the endpoints".into(),
+            Self::NotMonitored { known, .. } if known.is_empty() => {
+                "there are none yet: 'ipvlan-ctl network create' makes a network".into()
+            }
+            Self::NotMonitored { known, .. } => format!("endpoints and parents: {}", known.join(", ")),
+            Self::NoReason(_) => {
+                let names: Vec<_> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
+                format!("reasons: {}", names.join(", "))
+            }
+            Self::MonitorRuns => {
+                "stop the other one first; --endpoint and --reason choose what one shows".into()
+            }
             Self::EndpointExists { .. } => "choose another --name".into(),
             Self::AddressTaken { .. } | Self::AddressOfHost { .. } => {
                 "choose another address, or leave it out to get a free one".into()

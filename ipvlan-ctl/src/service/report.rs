@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Error, Root, preflight::Facts};
 use crate::{
     bpf::{Counters, Dataplane},
-    model::{Endpoint, Flag, Mode, Multicast, Network, Parent},
+    model::{Endpoint, Flag, Mode, Multicast, Network, Parent, Slot},
     netlink::Netns,
     store::Store,
 };
@@ -202,13 +202,18 @@ impl Report {
             .collect()
     }
 
-    /// The counters of the endpoints and parents called so, or of all; endpoints first.
-    pub fn stats(&self, names: &[String]) -> Result<Vec<StatsReport>, Error> {
+    /// Whoever drops are charged to: name, slot, and an endpoint's network; endpoints first.
+    pub(super) fn counted(&self) -> Vec<(String, Slot, Option<String>)> {
         let endpoints = self.endpoints.iter().map(|endpoint| {
             (endpoint.name.to_string(), endpoint.slot, Some(self.network_name(endpoint.network)))
         });
         let parents = self.parents.iter().map(|parent| (parent.name.to_string(), parent.slot, None));
-        let rows: Vec<_> = endpoints.chain(parents).collect();
+        endpoints.chain(parents).collect()
+    }
+
+    /// The counters of the endpoints and parents called so, or of all; endpoints first.
+    pub fn stats(&self, names: &[String]) -> Result<Vec<StatsReport>, Error> {
+        let rows = self.counted();
         if let Some(unknown) = names.iter().find(|name| !rows.iter().any(|(known, ..)| known == *name)) {
             return Err(Error::NoStats(unknown.clone()));
         }

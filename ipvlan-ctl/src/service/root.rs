@@ -11,7 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
 
 use super::Error;
 
@@ -44,15 +47,28 @@ impl Root {
         self.dir.join("store.sqlite")
     }
 
+    /// The right to read the events; they are handed out once, so a second reader would take the first one's.
+    pub(super) fn lock_events(&self) -> Result<Flock<File>, Error> {
+        Flock::lock(self.lock_file("monitor.lock")?, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+            match errno {
+                Errno::EWOULDBLOCK => Error::MonitorRuns,
+                other => Error::Root { path: self.dir.clone(), source: other.into() },
+            }
+        })
+    }
+
     /// Waits until no other command changes this root.
     pub(super) fn lock(&self) -> Result<Flock<File>, Error> {
+        Flock::lock(self.lock_file("lock")?, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| Error::Root { path: self.dir.clone(), source: errno.into() })
+    }
+
+    fn lock_file(&self, name: &str) -> Result<File, Error> {
         let open = || {
             DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
-            OpenOptions::new().create(true).append(true).mode(0o600).open(self.dir.join("lock"))
+            OpenOptions::new().create(true).append(true).mode(0o600).open(self.dir.join(name))
         };
-        let error = |source| Error::Root { path: self.dir.clone(), source };
-        let file = open().map_err(error)?;
-        Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| error(errno.into()))
+        open().map_err(|source| Error::Root { path: self.dir.clone(), source })
     }
 }
 

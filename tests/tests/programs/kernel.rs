@@ -130,6 +130,26 @@ impl Kernel {
         compare(&expected, &self.counters()?)
     }
 
+    /// Where the maps are pinned.
+    pub(crate) fn pins(&self) -> &Path {
+        &self.pins
+    }
+
+    /// Runs the row's program on its frame over and over, without a seal.
+    pub(crate) fn repeat(&mut self, row: &Row, repeat: u32) -> Result<()> {
+        self.program(row)?;
+        let object = self.objects.get_mut(&(row.me, row.origin)).context("no object")?;
+        let mut out = vec![0; row.frame.len() + 64];
+        let options = TestRunOptions {
+            data_in: Some(&row.frame),
+            data_out: Some(&mut out),
+            repeat,
+            ..TestRunOptions::default()
+        };
+        program(object, program_of(row.hook))?.test_run(options)?;
+        Ok(())
+    }
+
     /// The counters of every slot of the world, and of the first beyond.
     pub(crate) fn counters(&self) -> Result<Vec<Counters>> {
         (0..=world::LAST + 1).map(|slot: Slot| Ok(self.dataplane.counters(slot)?)).collect()
@@ -144,7 +164,7 @@ impl Drop for Kernel {
     }
 }
 
-fn maps(pins: &Path) -> PathBuf {
+pub(crate) fn maps(pins: &Path) -> PathBuf {
     pins.join(format!("v{}", schema::ABI_VERSION)).join("maps")
 }
 

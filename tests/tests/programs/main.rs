@@ -2,6 +2,7 @@
 //! agree with the row, and the counters must move by exactly what the verdict says. The same for frames that chance makes.
 
 mod differential;
+mod events;
 mod kernel;
 mod rows;
 mod rules;
@@ -41,6 +42,16 @@ fn main() -> Result<()> {
     trials.push(test("decide and the programs agree on frames made by chance", &[Need::Root], move || {
         with_kernel(&differential, differential::check)
     }));
+    let events = Arc::clone(&shared);
+    trials.push(test("a drop is reported while somebody monitors", &[Need::Root], move || {
+        with_kernel(&events, events::reported)
+    }));
+    let limit = Arc::clone(&shared);
+    trials.push(test(
+        "drops over the rate, or with the buffer full, are counted",
+        &[Need::Root],
+        move || with_kernel(&limit, events::limited),
+    ));
     trials.push(test("docs/rules.md says what the rows show", &[], rules::check));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // exit() runs no destructor, and the pins must go.

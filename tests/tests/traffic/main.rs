@@ -5,6 +5,7 @@ mod isolation;
 mod lab;
 mod lifecycle;
 mod modes;
+mod monitor;
 mod root_inside;
 mod spoofing;
 mod swap;
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         spoofing::tests(),
         isolation::tests(),
         modes::tests(),
+        monitor::tests(),
         root_inside::tests(),
         swap::tests(),
         lifecycle::tests(),

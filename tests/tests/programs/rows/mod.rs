@@ -77,7 +77,7 @@ fn by(slot: Slot) -> (Slot, u32) {
     (slot, seal(slot))
 }
 
-fn drop_for(slot: Slot, reason: DropReason) -> Verdict {
+pub(crate) fn drop_for(slot: Slot, reason: DropReason) -> Verdict {
     Verdict::Drop { slot, reason }
 }
 
