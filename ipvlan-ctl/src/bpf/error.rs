@@ -24,7 +24,7 @@ pub enum BpfError {
     #[error("pinned map `{}` has another layout than this version's; remove it while no network exists", .0.display())]
     Layout(PathBuf),
     /// Something of another version is pinned.
-    #[error("`{}` is pinned by another version of this program, whose maps this one, with version {known}, doesn't know; remove its networks with that version first", found.display())]
+    #[error("`{}` was pinned by an ipvlan-ctl whose maps have another layout than v{known}, the one that this ipvlan-ctl knows", found.display())]
     OtherVersion {
         /// What is there.
         found: PathBuf,

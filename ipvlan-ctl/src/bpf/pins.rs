@@ -80,6 +80,7 @@ impl Pins {
 
     /// Removes every pin and directory of ours; a BPF file system knows no recursive removal of its own.
     pub(super) fn remove_all(&self) -> Result<(), BpfError> {
+        self.refuse_other_versions()?;
         match fs::remove_dir_all(&self.top) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at("remove", &self.top)(error)),
             _ => Ok(()),

@@ -7,13 +7,14 @@ mod programs;
 mod render;
 mod run;
 mod stats;
+mod upgrade;
 
 use std::{io, path::PathBuf};
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 pub use render::{print_error, print_usage_error, wants_json};
 
-use crate::service::{Error, Root, Session};
+use crate::service::{Error, Root};
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -71,6 +72,7 @@ enum Command {
     /// Show drops as they happen
     Monitor(monitor::Monitor),
     /// Swap this version's programs in on every parent and endpoint, while traffic goes on
+    #[command(after_help = upgrade::HELP)]
     Upgrade,
     /// Show what the programs cost on this kernel: the verifier's work, and memory
     Programs,
@@ -105,19 +107,12 @@ impl Cli {
             Command::Ps => endpoint::list(&root, format),
             Command::Stats(stats) => stats.execute(&root, format),
             Command::Monitor(monitor) => monitor.execute(&root, format),
-            Command::Upgrade => upgrade(&root, format),
+            Command::Upgrade => upgrade::execute(&root, format),
             Command::Programs => programs::execute(&root, format),
             Command::Run(run) => run.execute(&root),
             Command::Completions { .. } => Ok(0),
         }
     }
-}
-
-fn upgrade(root: &Root, format: Format) -> Result<u8, Error> {
-    let mut session = Session::begin(root)?;
-    let swapped = session.upgrade()?;
-    render::print_warnings(&session.take_warnings());
-    render::finish(swapped, format)
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub fn print_usage_error(error: &clap::Error, format: Format) -> u8 {
 
 fn print_lines(message: &str, hint: Option<&str>, format: Format) {
     if format == Format::Json {
-        json(&object!({ "error": { "message": message, "hint": hint } }));
+        json(&object!({ "error": message_object(message, hint) }));
         return;
     }
     let label = |text: &str, color: &str| {
@@ -69,6 +69,15 @@ fn print_lines(message: &str, hint: Option<&str>, format: Format) {
     if let Some(hint) = hint {
         eprintln!("{} {hint}", label("hint", "36"));
     }
+}
+
+/// An error as data.
+pub(super) fn error_object(error: &Error) -> serde_json::Value {
+    message_object(&error.to_string(), error.hint().as_deref())
+}
+
+fn message_object(message: &str, hint: Option<&str>) -> serde_json::Value {
+    object!({ "message": message, "hint": hint })
 }
 
 pub(super) fn print_warnings(warnings: &[String]) {

@@ -104,12 +104,15 @@ impl Attachment<'_> {
         let identity = self.identity();
         // At first it has a name of its own; later, whatever its namespace's owner calls it.
         let slave = self.inside()?.slave(&self.endpoint, &self.parent)?;
-        let name = slave.map_or_else(|| self.endpoint.temporary_ifname(), |slave| slave.name);
+        let slave = slave.ok_or_else(|| Error::SlaveGone {
+            endpoint: self.endpoint.name.to_string(),
+            netns: self.endpoint.netns.label.clone(),
+        })?;
         let dataplane = self.session.dataplane()?;
         let Some(inside) = &self.inside else {
             return Err(Error::NetnsGone(self.endpoint.netns.label.clone()));
         };
-        Ok(inside.netns.run(|| dataplane.attach_endpoint(&identity, &name))??)
+        Ok(inside.netns.run(|| dataplane.attach_endpoint(&identity, &slave.name))??)
     }
 
     fn configure(&self) -> Result<(), Error> {

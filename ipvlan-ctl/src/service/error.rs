@@ -209,6 +209,14 @@ pub enum Error {
     /// The namespace went away during the command.
     #[error("network namespace '{0}' is gone")]
     NetnsGone(String),
+    /// Somebody inside has removed the slave.
+    #[error("the slave of endpoint '{endpoint}' is gone from network namespace '{netns}'")]
+    SlaveGone {
+        /// The endpoint.
+        endpoint: String,
+        /// Its namespace.
+        netns: String,
+    },
     /// Neither an endpoint nor a parent.
     #[error("'{0}' is neither an endpoint nor a parent")]
     NoStats(String),
@@ -277,6 +285,13 @@ impl Error {
                 format!("remove the network with 'ipvlan-ctl network rm {network}' and create it again")
             }
             Self::ParentBusy { .. } => "remove what lies on it, or use another parent".into(),
+            Self::SlaveGone { endpoint, .. } => {
+                format!("detach it with 'ipvlan-ctl detach {endpoint}' and attach it again")
+            }
+            Self::Bpf(BpfError::OtherVersion { .. }) => {
+                "remove its endpoints and networks with the ipvlan-ctl that made them, then make them again"
+                    .into()
+            }
             Self::NoEndpoint(_) | Self::NoStats(_) => "'ipvlan-ctl ps' lists the endpoints".into(),
             Self::NotMonitored { known, .. } if known.is_empty() => {
                 "there are none yet: 'ipvlan-ctl network create' makes a network".into()

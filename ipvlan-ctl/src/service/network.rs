@@ -69,7 +69,11 @@ impl Foundation<'_> {
             parent: self.parent.name.to_string(),
             network: self.spec.name.to_string(),
         })?;
-        self.attach_programs(&link.name).map(drop)
+        // It had one, but somebody has removed it since.
+        if self.attach_programs(&link.name)? {
+            self.session.store.set_made_qdisc(self.parent.slot, true)?;
+        }
+        Ok(())
     }
 
     /// Takes the programs off the parent, which may have another name now.

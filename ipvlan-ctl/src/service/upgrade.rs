@@ -4,26 +4,41 @@ use std::collections::BTreeSet;
 
 use super::{Error, Session};
 
-/// A parent or an endpoint by its name, and what came of it.
-pub type Swapped = (String, Result<Vec<Error>, Error>);
+/// What came of the programs on one parent, with those that it has on `lo`, or on one endpoint's slave.
+#[derive(Debug)]
+pub struct Swapped {
+    /// The name of the parent interface or of the endpoint.
+    pub name: String,
+    /// `parent` or `endpoint`.
+    pub kind: &'static str,
+    /// Why they weren't swapped, if they weren't.
+    pub result: Result<(), Error>,
+}
 
 impl Session {
-    /// Swaps the programs in on every parent and every slave, past errors. Each keeps its slot and its seal, and the kernel replaces
-    /// one program at a time, so that the others go on accepting what it seals.
+    /// Swaps the programs in on every parent and every slave, past errors. Each keeps its slot and its seal, and the kernel
+    /// replaces one program at a time, so that the others go on accepting what it seals.
+    ///
+    /// # Errors
+    /// Where there is nothing that could be swapped, since the shared maps can't be used.
     pub fn upgrade(&mut self) -> Result<Vec<Swapped>, Error> {
+        let networks = self.store.networks()?;
+        if !networks.is_empty() {
+            self.dataplane()?;
+        }
         let mut swapped = Vec::new();
         let mut parents = BTreeSet::new();
-        for network in self.store.networks()? {
+        for network in networks {
             if parents.insert(network.parent) {
                 let name = network.spec.parent.to_string();
                 let result = self.foundation(network).and_then(|mut parent| parent.swap_programs());
-                swapped.push((name, result.map(|()| Vec::new())));
+                swapped.push(Swapped { name, kind: "parent", result });
             }
         }
         for endpoint in self.store.endpoints()? {
             let name = endpoint.name.to_string();
             let result = self.attachment(endpoint).and_then(|mut endpoint| endpoint.attach_programs());
-            swapped.push((name, result.map(|()| Vec::new())));
+            swapped.push(Swapped { name, kind: "endpoint", result });
         }
         Ok(swapped)
     }
