@@ -73,6 +73,24 @@ impl PacketSocket {
         Self::bound(netns, interface, ethertype)
     }
 
+    /// From here on receives only frames with `prefix` where the payload of UDP over IPv4 without options begins, so that no other
+    /// traffic fills the socket's buffer.
+    ///
+    /// # Errors
+    /// Fails if the kernel refuses the filter.
+    pub fn only(&self, prefix: [u8; 4]) -> Result<()> {
+        const PAYLOAD: u32 = 14 + 20 + 8;
+        let op = |code: u32, jf, k| libc::sock_filter { code: code as u16, jt: 0, jf, k };
+        let mut filter = [
+            op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, PAYLOAD),
+            op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, u32::from_be_bytes(prefix)),
+            op(libc::BPF_RET | libc::BPF_K, 0, u32::MAX),
+            op(libc::BPF_RET | libc::BPF_K, 0, 0),
+        ];
+        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+        self.set_to(libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program).context("attach a filter")
+    }
+
     /// Sends `frame`, with its own EtherType as the packet's protocol.
     ///
     /// # Errors
@@ -128,14 +146,18 @@ impl PacketSocket {
 
     fn set(&self, option: libc::c_int) -> Result<()> {
         let on: libc::c_int = 1;
-        // SAFETY: the pointer and the length describe `on`, which outlives the call.
+        self.set_to(libc::SOL_PACKET, option, &on)
+    }
+
+    fn set_to<T>(&self, level: libc::c_int, option: libc::c_int, value: &T) -> Result<()> {
+        // SAFETY: the pointer and the length describe `value`, which outlives the call.
         let result = unsafe {
             libc::setsockopt(
                 self.file.as_raw_fd(),
-                libc::SOL_PACKET,
+                level,
                 option,
-                (&raw const on).cast(),
-                size_of_val(&on) as libc::socklen_t,
+                std::ptr::from_ref(value).cast(),
+                size_of_val(value) as libc::socklen_t,
             )
         };
         Errno::result(result)?;

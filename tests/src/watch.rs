@@ -30,6 +30,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub struct Marker(Vec<u8>);
 
 impl Marker {
+    /// What all of them begin with.
+    const PREFIX: [u8; 4] = *b"ipvl";
+
     /// A marker never used before.
     #[must_use]
     pub fn unique() -> Self {
@@ -119,6 +122,20 @@ impl Watch {
             netns.enter(|| UdpSocket::bind((Ipv6Addr::UNSPECIFIED, PORT)).context("bind a UDP socket"))?;
         socket.set_nonblocking(true)?;
         self.places.push((place.to_owned(), vec![Source::Udp(socket)]));
+        Ok(self)
+    }
+
+    /// Looks at nothing but markers in UDP over IPv4: a flood of other frames would fill the sockets' buffers, and a marker
+    /// behind it be missed.
+    ///
+    /// # Errors
+    /// Fails if the kernel refuses the filter.
+    pub fn markers_only(self) -> Result<Self> {
+        for source in self.places.iter().flat_map(|(_, sources)| sources) {
+            if let Source::Packet(socket) = source {
+                socket.only(Marker::PREFIX)?;
+            }
+        }
         Ok(self)
     }
 

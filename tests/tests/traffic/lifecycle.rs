@@ -45,7 +45,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 /// What must hold for `a` and `b` of [`NET`] whatever became of the controller.
-fn is_enforced(lab: &Lab) -> Result<()> {
+pub(crate) fn is_enforced(lab: &Lab) -> Result<()> {
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
     ensure!(a.netns.pings(&b.ipv4.to_string(), 56, 5)?, "endpoints can't ping each other");
     lab.recount()?;
