@@ -7,10 +7,12 @@ pub mod drop_reason;
 pub mod event;
 pub mod packet;
 pub mod schema;
+pub mod seal;
 pub mod tables;
 pub mod types;
 pub mod verdict;
 
+mod claim;
 mod nd;
 mod sender;
 

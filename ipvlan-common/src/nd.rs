@@ -2,7 +2,7 @@
 
 use crate::{
     DropReason, SlotEntry,
-    packet::{HOP_BY_HOP, ICMPV6, Ipv6, Packet, UDP, udp_ports},
+    packet::{HOP_BY_HOP, ICMPV6, Ipv6, Packet, UDP, load_before, udp_ports},
     types::Mac,
 };
 
@@ -57,13 +57,13 @@ pub(crate) fn check<P: Packet + ?Sized>(
     let own = if from_me { Ok(()) } else { Err(DropReason::SourceIpv6) };
     match upper(packet, ip)? {
         Some(Upper { protocol: ICMPV6, offset, fragmented }) => {
-            let [kind] = packet.load_at(offset).ok_or(DropReason::Malformed)?;
+            let [kind] = load_before(packet, offset, ip.end)?;
             match kind {
                 ROUTER_ADVERTISEMENT | REDIRECT => Err(DropReason::RouterMessage),
                 ROUTER_SOLICITATION..=NEIGHBOUR_ADVERTISEMENT if fragmented => Err(DropReason::NdFragment),
                 ROUTER_SOLICITATION => link_addresses(packet, ip, offset + 8, mac),
                 NEIGHBOUR_SOLICITATION | NEIGHBOUR_ADVERTISEMENT => {
-                    let target: [u8; 16] = packet.load_at(offset + 8).ok_or(DropReason::Malformed)?;
+                    let target: [u8; 16] = load_before(packet, offset + 8, ip.end)?;
                     // Asking from an own address is asking for anybody; asking from none is claiming the target (DAD).
                     let asks = kind == NEIGHBOUR_SOLICITATION && from_me;
                     if !asks && !owns(me, &target) {
@@ -76,7 +76,7 @@ pub(crate) fn check<P: Packet + ?Sized>(
                 _ => own,
             }
         }
-        Some(Upper { protocol: UDP, offset, .. }) if is_dhcpv6_server(udp_ports(packet, offset)?) => {
+        Some(Upper { protocol: UDP, offset, .. }) if is_dhcpv6_server(udp_ports(packet, offset, ip.end)?) => {
             Err(DropReason::DhcpServer)
         }
         _ => own,
@@ -98,7 +98,7 @@ fn upper<P: Packet + ?Sized>(packet: &P, ip: &Ipv6) -> Result<Option<Upper>, Dro
         if !matches!(protocol, HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING | AUTHENTICATION | FRAGMENT) {
             return Ok(Some(Upper { protocol, offset, fragmented }));
         }
-        let [following, length, high, low]: [u8; 4] = packet.load_at(offset).ok_or(DropReason::Malformed)?;
+        let [following, length, high, low] = load_before(packet, offset, ip.end)?;
         offset += match protocol {
             FRAGMENT => {
                 fragmented = true;
@@ -130,7 +130,7 @@ fn link_addresses<P: Packet + ?Sized>(
         if offset >= ip.end {
             return Ok(());
         }
-        let [kind, length, address @ ..]: [u8; 8] = packet.load_at(offset).ok_or(DropReason::Malformed)?;
+        let [kind, length, address @ ..]: [u8; 8] = load_before(packet, offset, ip.end)?;
         if length == 0 {
             return Err(DropReason::Malformed);
         }

@@ -20,6 +20,8 @@ pub const ICMPV6: u8 = 58;
 
 /// Length of an Ethernet header without tags.
 pub const ETHERNET_LEN: usize = 14;
+/// Length of the longest headers at known places: Ethernet's and IPv6's.
+pub const HEADERS_LEN: usize = Ipv6::START;
 const ARP_LEN: usize = 28;
 const IPV4_LEN: usize = 20;
 const IPV6_LEN: usize = 40;
@@ -67,6 +69,44 @@ pub struct Metadata {
     pub looped_back: bool,
     /// At the parent's egress: whether the kernel's bookkeeping shows that a slave sent the frame.
     pub sent_by_slave: bool,
+}
+
+/// A frame with its Ethernet header read. What follows is read where a rule asks for it: a value that may be either of several
+/// headers is more than the verifier can follow.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'p, P: ?Sized> {
+    /// The bytes.
+    pub packet: &'p P,
+    /// The Ethernet header.
+    pub ethernet: Ethernet,
+}
+
+impl<'p, P: Packet + ?Sized> Frame<'p, P> {
+    /// Reads the Ethernet header.
+    ///
+    /// # Errors
+    /// [`DropReason::Malformed`] where the frame ends before.
+    #[inline(always)]
+    pub fn parse(packet: &'p P) -> Result<Self, DropReason> {
+        Ok(Self { packet, ethernet: Ethernet::parse(packet)? })
+    }
+
+    /// Whether it is a broadcast or multicast that a network can do without: neither ARP nor ICMPv6, even behind a hop-by-hop
+    /// header.
+    #[inline(always)]
+    pub(crate) fn is_dispensable_group(&self) -> bool {
+        if !self.ethernet.is_group() || self.ethernet.ethertype == ARP {
+            return false;
+        }
+        if self.ethernet.ethertype != IPV6 {
+            return true;
+        }
+        match Ipv6::parse(self.packet) {
+            Ok(Ipv6 { next_header: ICMPV6, .. }) => false,
+            Ok(Ipv6 { next_header: HOP_BY_HOP, .. }) => self.packet.load_at(Ipv6::START) != Some([ICMPV6]),
+            _ => true,
+        }
+    }
 }
 
 /// The Ethernet header.
@@ -121,6 +161,10 @@ impl Arp {
     pub const REQUEST: u16 = 1;
     /// A reply.
     pub const REPLY: u16 = 2;
+    /// Offset of the sender's address.
+    pub const SENDER: usize = ETHERNET_LEN + 14;
+    /// Offset of the target's address.
+    pub const TARGET: usize = ETHERNET_LEN + 24;
 
     /// Reads the message behind the Ethernet header.
     ///
@@ -155,9 +199,13 @@ pub struct Ipv4 {
     pub later_fragment: bool,
     /// Offset at which the payload starts.
     pub payload: usize,
+    /// Offset at which it ends.
+    pub end: usize,
 }
 
 impl Ipv4 {
+    /// Offset of the source, and behind it the destination.
+    pub const ADDRESSES: usize = ETHERNET_LEN + 12;
     /// Offset of the options, where there are any.
     pub const OPTIONS: usize = ETHERNET_LEN + IPV4_LEN;
 
@@ -182,6 +230,7 @@ impl Ipv4 {
             protocol: bytes[9],
             later_fragment: u16::from_be_bytes(part(&bytes, 6)) & 0x1fff != 0,
             payload: ETHERNET_LEN + header_len,
+            end: ETHERNET_LEN + total_len,
         })
     }
 }
@@ -200,6 +249,8 @@ pub struct Ipv6 {
 }
 
 impl Ipv6 {
+    /// Offset of the source, and behind it the destination.
+    pub const ADDRESSES: usize = ETHERNET_LEN + 8;
     /// Offset at which the payload starts.
     pub const START: usize = ETHERNET_LEN + IPV6_LEN;
 
@@ -221,15 +272,35 @@ impl Ipv6 {
     }
 }
 
+/// `N` bytes of a payload that ends at `end`: what a frame carries behind that is nobody's.
+///
+/// # Errors
+/// [`DropReason::Malformed`] where the payload ends before.
+#[inline(always)]
+pub(crate) fn load_before<const N: usize>(
+    packet: &(impl Packet + ?Sized),
+    offset: usize,
+    end: usize,
+) -> Result<[u8; N], DropReason> {
+    if offset + N > end {
+        return Err(DropReason::Malformed);
+    }
+    packet.load_at(offset).ok_or(DropReason::Malformed)
+}
+
 /// Source and destination port, as they are in the header.
 #[inline(always)]
 pub(crate) fn udp_ports<P: Packet + ?Sized>(
     packet: &P,
     offset: usize,
+    end: usize,
 ) -> Result<([u8; 2], [u8; 2]), DropReason> {
-    let [a, b, c, d] =
-        if offset == Ipv4::OPTIONS { packet.load(Ipv4::OPTIONS) } else { packet.load_at(offset) }
-            .ok_or(DropReason::Malformed)?;
+    let ports = if offset == Ipv4::OPTIONS && offset + 4 <= end {
+        packet.load(Ipv4::OPTIONS).ok_or(DropReason::Malformed)?
+    } else {
+        load_before(packet, offset, end)?
+    };
+    let [a, b, c, d] = ports;
     Ok(([a, b], [c, d]))
 }
 

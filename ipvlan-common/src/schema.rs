@@ -1,7 +1,7 @@
 //! Names and sizes of maps and programs: one source for both sides.
 
 /// Part of the pin path. Raise it when a layout in [`crate::types`] or the meaning of a field changes.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Highest number of parents and endpoints under one controller; slots run from 1 to this minus one.
 pub const SLOTS: u32 = 4096;
@@ -48,7 +48,9 @@ pub const SLAVE_INGRESS: &str = "slave_ingress";
 pub const PARENT_INGRESS: &str = "parent_ingress";
 /// tc egress of a parent.
 pub const PARENT_EGRESS: &str = "parent_egress";
-/// tc ingress of `lo`, while a parent has a network in mode l3 or l3s.
+/// tc ingress of `lo`.
 pub const LOOPBACK_INGRESS: &str = "loopback_ingress";
+/// XDP of a parent.
+pub const PARENT_XDP: &str = "parent_xdp";
 /// Run, never attached: says where a socket's netns is.
 pub const SOCKET_NETNS: &str = "socket_netns";

@@ -5,7 +5,7 @@
 
 use crate::{
     DropReason, SlotEntry, nd,
-    packet::{self, Arp, Ethernet, Ipv4, Ipv6, Metadata, Packet, UDP, udp_ports},
+    packet::{self, Arp, Frame, Ipv4, Ipv6, Metadata, Packet, UDP, udp_ports},
     types::{L3, MULTICAST_OFF, Mac},
 };
 
@@ -20,12 +20,12 @@ const ROUTER_ALERT: [u8; 4] = [148, 4, 0, 0];
 /// The reason to drop it.
 #[inline(always)]
 pub(crate) fn check<P: Packet + ?Sized>(
-    packet: &P,
+    frame: &Frame<'_, P>,
     metadata: &Metadata,
     me: &SlotEntry,
     mac: &Mac,
 ) -> Result<(), DropReason> {
-    let ethernet = Ethernet::parse(packet)?;
+    let ethernet = &frame.ethernet;
     if ethernet.source != *mac {
         return Err(DropReason::SourceMac);
     }
@@ -35,39 +35,21 @@ pub(crate) fn check<P: Packet + ?Sized>(
     if metadata.protocol != ethernet.ethertype {
         return Err(DropReason::ProtocolMismatch);
     }
-    if me.flags & MULTICAST_OFF != 0 && is_multicast(packet, &ethernet) {
+    if me.flags & MULTICAST_OFF != 0 && frame.is_dispensable_group() {
         return Err(DropReason::Multicast);
     }
     match ethernet.ethertype {
         packet::ARP if me.flags & L3 != 0 => Err(DropReason::EtherType),
-        packet::ARP => arp(&Arp::parse(packet)?, me, mac),
-        packet::IPV4 => ipv4(packet, &ethernet, &Ipv4::parse(packet)?, me),
+        packet::ARP => arp(&Arp::parse(frame.packet)?, me, mac),
+        packet::IPV4 => ipv4(frame, &Ipv4::parse(frame.packet)?, me),
         packet::IPV6 => {
-            let ip = Ipv6::parse(packet)?;
+            let ip = Ipv6::parse(frame.packet)?;
             if ethernet.is_group() && ip.destination[0] != 0xff {
                 return Err(DropReason::GroupMismatch);
             }
-            nd::check(packet, &ip, me, mac)
+            nd::check(frame.packet, &ip, me, mac)
         }
         _ => Err(DropReason::EtherType),
-    }
-}
-
-/// Whether it is a broadcast or multicast that a network can do without: neither ARP nor ICMPv6, even behind a hop-by-hop header.
-#[inline(always)]
-pub(crate) fn is_multicast<P: Packet + ?Sized>(packet: &P, ethernet: &Ethernet) -> bool {
-    if !ethernet.is_group() || ethernet.ethertype == packet::ARP {
-        return false;
-    }
-    if ethernet.ethertype != packet::IPV6 {
-        return true;
-    }
-    match Ipv6::parse(packet) {
-        Ok(Ipv6 { next_header: packet::ICMPV6, .. }) => false,
-        Ok(Ipv6 { next_header: packet::HOP_BY_HOP, .. }) => {
-            packet.load_at(Ipv6::START) != Some([packet::ICMPV6])
-        }
-        _ => true,
     }
 }
 
@@ -85,14 +67,9 @@ fn arp(arp: &Arp, me: &SlotEntry, mac: &Mac) -> Result<(), DropReason> {
 }
 
 #[inline(always)]
-fn ipv4<P: Packet + ?Sized>(
-    packet: &P,
-    ethernet: &Ethernet,
-    ip: &Ipv4,
-    me: &SlotEntry,
-) -> Result<(), DropReason> {
-    let ports =
-        if ip.protocol == UDP && !ip.later_fragment { Some(udp_ports(packet, ip.payload)?) } else { None };
+fn ipv4<P: Packet + ?Sized>(frame: &Frame<'_, P>, ip: &Ipv4, me: &SlotEntry) -> Result<(), DropReason> {
+    let has_ports = ip.protocol == UDP && !ip.later_fragment;
+    let ports = if has_ports { Some(udp_ports(frame.packet, ip.payload, ip.end)?) } else { None };
     let from_me = ip.source == me.ipv4 && me.ipv4 != [0; 4];
     // A client asks for an address before it has one.
     let asks_dhcp =
@@ -101,7 +78,7 @@ fn ipv4<P: Packet + ?Sized>(
         return Err(DropReason::SourceIpv4);
     }
     if ip.payload != Ipv4::OPTIONS
-        && (ip.payload != Ipv4::OPTIONS + 4 || packet.load(Ipv4::OPTIONS) != Some(ROUTER_ALERT))
+        && (ip.payload != Ipv4::OPTIONS + 4 || frame.packet.load(Ipv4::OPTIONS) != Some(ROUTER_ALERT))
     {
         return Err(DropReason::IpOption);
     }
@@ -110,5 +87,5 @@ fn ipv4<P: Packet + ?Sized>(
     }
     let to_group =
         ip.destination[0] & 0xf0 == 0xe0 || ip.destination == [255; 4] || ip.destination == me.broadcast;
-    if ethernet.is_group() && !to_group { Err(DropReason::GroupMismatch) } else { Ok(()) }
+    if frame.ethernet.is_group() && !to_group { Err(DropReason::GroupMismatch) } else { Ok(()) }
 }

@@ -6,6 +6,8 @@ use bytemuck::{Pod, Zeroable};
 pub type Slot = u16;
 /// A MAC address.
 pub type Mac = [u8; 6];
+/// A secret that seals are made with; all zero never verifies.
+pub type Key = [u64; 2];
 
 /// The slot belongs to a parent: what it seals came from the wire.
 pub const WIRE: u32 = 1 << 0;
@@ -29,8 +31,8 @@ pub const MULTICAST_OFF: u32 = 1 << 7;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct SlotEntry {
-    /// The random word that this slot's programs seal with; 0 never verifies.
-    pub seal: u32,
+    /// What this slot's programs seal with.
+    pub key: Key,
     /// The network's number; 0 for a parent.
     pub network: u32,
     /// [`WIRE`] and the others above.
@@ -46,27 +48,23 @@ pub struct SlotEntry {
 }
 
 /// Who a program works for. Written into its `.rodata` before it is loaded, so that it costs no lookup.
-///
-/// Aligned to words because the programs read it word by word.
-#[repr(C, align(8))]
+#[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Identity {
     /// What others know of it.
     pub entry: SlotEntry,
-    /// The endpoint's own slot; the parent's in a parent's programs.
-    pub slot: Slot,
-    /// The parent's MAC, which its slaves share.
-    pub mac: Mac,
-    /// The parent's slot, whose addresses lookups are about.
-    pub parent: Slot,
-    /// Explicit padding.
-    pub pad: [u8; 2],
     /// For a parent's programs, the address of the parent's netns in this kernel, which sockets are held against.
     pub netns: u64,
     /// Nanoseconds that each broadcast or multicast costs the endpoint; 0 for no limit.
     pub group_interval: u32,
+    /// The endpoint's own slot; the parent's in a parent's programs.
+    pub slot: Slot,
+    /// The parent's slot, whose addresses lookups are about.
+    pub parent: Slot,
+    /// The parent's MAC, which its slaves share.
+    pub mac: Mac,
     /// Explicit padding.
-    pub pad_interval: [u8; 4],
+    pub pad: [u8; 2],
 }
 
 /// Key of an IPv4 address on a parent.
@@ -136,8 +134,8 @@ pub struct DropKey {
 }
 
 const _: () = {
-    assert!(size_of::<SlotEntry>() == 52);
-    assert!(size_of::<Identity>() == 80);
+    assert!(size_of::<SlotEntry>() == 64);
+    assert!(size_of::<Identity>() == 88);
     assert!(size_of::<Ipv4Key>() == 8);
     assert!(size_of::<Ipv6Key>() == 20);
     assert!(size_of::<Traffic>() == 32);

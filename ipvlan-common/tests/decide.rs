@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use ipvlan_common::{
     DropReason, Hook, Identity, Slot, SlotEntry, Verdict, decide,
-    packet::{ARP, Ethernet, IPV4, IPV6, Metadata, Packet},
+    packet::{ARP, ETHERNET_LEN, Ethernet, Frame, IPV4, IPV6, Metadata, Packet},
+    seal::seal,
     tables::Tables,
-    types::{INTERNAL, Mac, PRIVATE, WIRE},
+    types::{INTERNAL, L3, Mac, PRIVATE, WIRE},
 };
 use proptest::prelude::*;
 
@@ -19,19 +20,27 @@ const LINK_LOCAL: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 const PARENT: Slot = 1;
 const ME: Slot = 2;
 const PEER: Slot = 3;
+const STRANGER: Slot = 4;
 
 struct World(HashMap<Slot, SlotEntry>);
 
 impl World {
     fn new(flags: u32) -> Self {
         Self(HashMap::from([
-            (PARENT, SlotEntry { seal: 11, flags: WIRE, ..SlotEntry::default() }),
+            (PARENT, SlotEntry { key: [11, 0], flags: WIRE, ..SlotEntry::default() }),
             (ME, me(flags).entry),
             (
                 PEER,
-                SlotEntry { seal: 33, network: 1, flags, ipv4: PEER4, ipv6: PEER6, ..SlotEntry::default() },
+                SlotEntry {
+                    key: [33, 0],
+                    network: 1,
+                    flags,
+                    ipv4: PEER4,
+                    ipv6: PEER6,
+                    ..SlotEntry::default()
+                },
             ),
-            (4, SlotEntry { seal: 44, network: 2, ..SlotEntry::default() }),
+            (STRANGER, SlotEntry { key: [44, 0], network: 2, ..SlotEntry::default() }),
         ]))
     }
 }
@@ -56,7 +65,7 @@ impl Tables for World {
 
 fn me(flags: u32) -> Identity {
     let entry = SlotEntry {
-        seal: 22,
+        key: [22, 0],
         network: 1,
         flags,
         ipv4: OWN4,
@@ -125,20 +134,38 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
     )
 }
 
+/// Those that are long enough to have a seal.
+fn sealable() -> impl Strategy<Value = Vec<u8>> {
+    frames().prop_filter("has an Ethernet header", |frame| frame.len() >= ETHERNET_LEN)
+}
+
+/// Metadata with a slot; the seal, which depends on the frame, comes with [`seal_by`].
 fn metadata() -> impl Strategy<Value = Metadata> {
     let protocol = prop_oneof![Just(ARP), Just(IPV4), Just(IPV6), any::<u16>()];
-    let seal = prop_oneof![
-        Just((0, 0)),
-        Just((1, 11)),
-        Just((2, 22)),
-        Just((3, 33)),
-        Just((4, 44)),
-        any::<(u16, u32)>()
-    ];
+    let slot = prop_oneof![Just(0), Just(PARENT), Just(ME), Just(PEER), Just(STRANGER), any::<u16>()];
     let vlan = proptest::option::weighted(0.1, 0u16..4096);
-    (protocol, vlan, seal, any::<bool>()).prop_map(|(protocol, vlan, (tc_index, hash), sent_by_slave)| {
-        Metadata { protocol, vlan, hash, tc_index, looped_back: false, sent_by_slave }
-    })
+    (protocol, vlan, slot, any::<u32>(), any::<bool>()).prop_map(
+        |(protocol, vlan, tc_index, hash, sent_by_slave)| Metadata {
+            protocol,
+            vlan,
+            hash,
+            tc_index,
+            looped_back: false,
+            sent_by_slave,
+        },
+    )
+}
+
+/// The seal that `slot` puts on `frame`; 0 where either is none.
+fn seal_by(world: &World, slot: Slot, frame: &[u8]) -> u32 {
+    match (world.slot(slot), Frame::parse(frame)) {
+        (Some(sender), Ok(frame)) => seal(&frame, sender),
+        _ => 0,
+    }
+}
+
+const fn is_seal(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Seal { .. })
 }
 
 /// Whether the frame speaks with one of the endpoint's own addresses, or with none; read without the parser under test.
@@ -158,25 +185,28 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
-    fn never_panics_and_ends_in_one_of_the_verdicts_of_its_hook(frame in frames(), metadata in metadata(), flags in 0u32..256) {
+    fn never_panics_and_ends_in_one_of_the_verdicts_of_its_hook(frame in frames(), mut metadata in metadata(), sealed: bool, flags in 0u32..256) {
         let world = World::new(flags);
-        for hook in [Hook::SlaveEgress, Hook::SlaveIngress, Hook::ParentIngress, Hook::ParentEgress, Hook::LoopbackIngress] {
+        if sealed {
+            metadata.hash = seal_by(&world, metadata.tc_index, &frame);
+        }
+        for hook in Hook::ALL {
             let verdict = decide(hook, frame.as_slice(), &metadata, &me(flags), &world);
             match hook {
-                Hook::SlaveEgress => prop_assert!(matches!(verdict, Verdict::Seal | Verdict::Drop { slot: ME, .. }), "{:?}", verdict),
-                Hook::LoopbackIngress => {
+                Hook::SlaveEgress => prop_assert!(matches!(verdict, Verdict::Seal { slot: ME, .. } | Verdict::Drop { slot: ME, .. }), "{:?}", verdict),
+                Hook::LoopbackIngress | Hook::ParentXdp => {
                     prop_assert!(matches!(verdict, Verdict::Pass | Verdict::Drop { .. }), "{:?}", verdict);
                 }
                 Hook::SlaveIngress => prop_assert!(matches!(verdict, Verdict::Open | Verdict::Drop { .. }), "{:?}", verdict),
                 Hook::ParentIngress => prop_assert!(verdict != Verdict::Open),
-                Hook::ParentEgress => prop_assert!(verdict != Verdict::Seal),
+                Hook::ParentEgress => prop_assert!(!is_seal(verdict)),
             }
         }
     }
 
     #[test]
     fn only_own_frames_are_sealed(frame in frames(), metadata in metadata()) {
-        if decide(Hook::SlaveEgress, frame.as_slice(), &metadata, &me(0), &World::new(0)) == Verdict::Seal {
+        if is_seal(decide(Hook::SlaveEgress, frame.as_slice(), &metadata, &me(0), &World::new(0))) {
             prop_assert_eq!(&frame[6..12], &MAC);
             prop_assert_eq!(metadata.vlan, None);
             prop_assert_eq!(metadata.protocol, u16::from_be_bytes([frame[12], frame[13]]));
@@ -185,14 +215,14 @@ proptest! {
     }
 
     #[test]
-    fn what_comes_out_is_still_the_senders_own(frame in frames(), mut metadata in metadata()) {
+    fn what_comes_out_is_still_the_senders_own(frame in sealable(), mut metadata in metadata()) {
         let world = World::new(0);
-        (metadata.tc_index, metadata.hash) = (ME, 22);
+        (metadata.tc_index, metadata.hash) = (ME, seal_by(&world, ME, &frame));
         let sent = decide(Hook::SlaveEgress, frame.as_slice(), &metadata, &me(0), &world);
         let receiver = Identity { slot: PEER, ..me(0) };
         for hook in [Hook::SlaveIngress, Hook::ParentEgress] {
             let verdict = decide(hook, frame.as_slice(), &metadata, &receiver, &world);
-            let expected = if sent == Verdict::Seal { Verdict::Open } else { sent };
+            let expected = if is_seal(sent) { Verdict::Open } else { sent };
             prop_assert_eq!(verdict, expected, "at {:?}", hook);
         }
     }
@@ -200,7 +230,7 @@ proptest! {
     #[test]
     fn nothing_unsealed_reaches_an_endpoint(frame in frames(), mut metadata in metadata(), flags in 0u32..8) {
         let world = World::new(flags);
-        if world.slot(metadata.tc_index).is_some_and(|entry| entry.seal == metadata.hash) {
+        if seal_by(&world, metadata.tc_index, &frame) == metadata.hash {
             metadata.hash = metadata.hash.wrapping_add(1);
         }
         let verdict = decide(Hook::SlaveIngress, frame.as_slice(), &metadata, &me(flags), &world);
@@ -208,21 +238,21 @@ proptest! {
     }
 
     #[test]
-    fn nothing_passes_between_an_internal_network_and_the_wire(frame in frames(), mut metadata in metadata()) {
+    fn nothing_passes_between_an_internal_network_and_the_wire(frame in sealable(), mut metadata in metadata()) {
         let world = World::new(INTERNAL);
-        (metadata.tc_index, metadata.hash) = (PARENT, 11);
+        (metadata.tc_index, metadata.hash) = (PARENT, seal_by(&world, PARENT, &frame));
         let inward = decide(Hook::SlaveIngress, frame.as_slice(), &metadata, &me(INTERNAL), &world);
         prop_assert!(matches!(inward, Verdict::Drop { .. }), "{:?}", inward);
-        (metadata.tc_index, metadata.hash) = (ME, 22);
+        (metadata.tc_index, metadata.hash) = (ME, seal_by(&world, ME, &frame));
         let outward = decide(Hook::ParentEgress, frame.as_slice(), &metadata, &me(INTERNAL), &world);
         prop_assert!(matches!(outward, Verdict::Drop { .. }), "{:?}", outward);
     }
 
     #[test]
-    fn nothing_passes_between_networks_private_peers_or_to_the_host(frame in frames(), mut metadata in metadata()) {
+    fn nothing_passes_between_networks_private_peers_or_to_the_host(frame in sealable(), mut metadata in metadata()) {
         let world = World::new(PRIVATE);
-        for (slot, seal) in [(PEER, 33), (4, 44)] {
-            (metadata.tc_index, metadata.hash) = (slot, seal);
+        for slot in [PEER, STRANGER] {
+            (metadata.tc_index, metadata.hash) = (slot, seal_by(&world, slot, &frame));
             let verdict = decide(Hook::SlaveIngress, frame.as_slice(), &metadata, &me(PRIVATE), &world);
             prop_assert!(matches!(verdict, Verdict::Drop { .. }), "from slot {}", slot);
             let verdict = decide(Hook::ParentIngress, frame.as_slice(), &metadata, &me(PRIVATE), &world);
@@ -253,4 +283,32 @@ proptest! {
         let loaded: Option<[u8; 4]> = Packet::load(frame.as_slice(), offset);
         prop_assert_eq!(loaded.map(|it| it.to_vec()), frame.get(offset..offset + 4).map(<[u8]>::to_vec));
     }
+
+    /// Whoever sees a seal can put it on that frame alone: not on one with other addresses, and no other broadcast at all.
+    #[test]
+    fn a_seal_is_of_no_use_on_another_frame(frame in frames(), other in frames(), flags in 0u32..256) {
+        let world = World::new(flags & !L3);
+        if told_apart(&frame) != told_apart(&other) {
+            prop_assert_ne!(seal_by(&world, PEER, &frame), seal_by(&world, PEER, &other));
+        }
+    }
+}
+
+/// What a seal covers of a frame, read without the parser under test; `None` where it is too short to have a seal.
+fn told_apart(frame: &[u8]) -> Option<Vec<u8>> {
+    let (head, kind) = (frame.get(..6)?, u16::from_be_bytes([*frame.get(12)?, *frame.get(13)?]));
+    let addresses: Vec<u8> = match kind {
+        ARP => [frame.get(28..32), frame.get(38..42)]
+            .into_iter()
+            .collect::<Option<Vec<_>>>()
+            .map(|it| it.concat()),
+        IPV4 => frame.get(26..34).map(<[u8]>::to_vec),
+        IPV6 => frame.get(22..54).map(<[u8]>::to_vec),
+        _ => None,
+    }
+    .unwrap_or_default();
+    let whole = if head[0] & 1 == 1 { &frame[..frame.len().min(128)] } else { &[] };
+    let kind = if [ARP, IPV4, IPV6].contains(&kind) { kind } else { 0 };
+    let length = if whole.is_empty() { 0 } else { frame.len() as u64 };
+    Some([head, &kind.to_be_bytes(), &addresses, whole, &length.to_be_bytes()].concat())
 }

@@ -9,7 +9,8 @@ use ipvlan_common::{
 use crate::{
     maps::{DROPS, TRAFFIC},
     packet::field,
-    report, seal,
+    report::{self, Reported},
+    seal,
 };
 
 /// As TCX it reads "next", as a classifier "no opinion": other programs on the device still run.
@@ -20,12 +21,7 @@ const GO_ON: i32 = TC_ACT_UNSPEC;
 pub(crate) fn act(verdict: Verdict, hook: Hook, skb: *mut __sk_buff, me: &Identity) -> i32 {
     match verdict {
         Verdict::Pass => GO_ON,
-        Verdict::Seal => {
-            count_traffic(hook, skb, me.slot);
-            seal::set(skb, me.slot, me.entry.seal);
-            GO_ON
-        }
-        Verdict::Reseal { slot, seal } => {
+        Verdict::Seal { slot, seal } => {
             count_traffic(hook, skb, me.slot);
             seal::set(skb, slot, seal);
             GO_ON
@@ -41,8 +37,7 @@ pub(crate) fn act(verdict: Verdict, hook: Hook, skb: *mut __sk_buff, me: &Identi
             GO_ON
         }
         Verdict::Drop { slot, reason } => {
-            count_drop(slot, reason);
-            report::drop(skb, hook, slot, reason);
+            drop(&skb, hook, slot, reason);
             TC_ACT_SHOT
         }
     }
@@ -57,14 +52,17 @@ fn count_traffic(hook: Hook, skb: *const __sk_buff, slot: Slot) {
     let Traffic { tx_packets, tx_bytes, rx_packets, rx_bytes } = unsafe { &mut *traffic };
     let (packets, bytes) = match hook {
         Hook::SlaveEgress | Hook::ParentEgress => (tx_packets, tx_bytes),
-        Hook::SlaveIngress | Hook::ParentIngress | Hook::LoopbackIngress => (rx_packets, rx_bytes),
+        Hook::SlaveIngress | Hook::ParentIngress | Hook::LoopbackIngress | Hook::ParentXdp => {
+            (rx_packets, rx_bytes)
+        }
     };
     *packets += 1;
     *bytes += u64::from(field!(skb, len));
 }
 
+/// Counts a drop, and tells whoever monitors.
 #[inline(always)]
-fn count_drop(slot: Slot, reason: DropReason) {
+pub(crate) fn drop(frame: &impl Reported, hook: Hook, slot: Slot, reason: DropReason) {
     let key = DropKey { slot, reason: reason as u16 };
     if let Some(count) = DROPS.get_ptr_mut(key) {
         // SAFETY: the element is this CPU's own.
@@ -73,4 +71,5 @@ fn count_drop(slot: Slot, reason: DropReason) {
         // A full map loses the count, not the drop.
         let _uncounted = DROPS.insert(key, 1, 0);
     }
+    report::drop(frame, hook, slot, reason);
 }

@@ -7,11 +7,11 @@ use ipvlan_common::{Identity, SlotEntry};
 
 const WORDS: usize = size_of::<Identity>() / size_of::<u64>();
 
-/// All zero owns no address and no seal, so a copy that was never given an identity lets nothing through.
+/// All zero owns no address and no key, so a copy that was never given an identity lets nothing through.
 #[unsafe(no_mangle)]
 static IDENTITY: Identity = Identity {
     entry: SlotEntry {
-        seal: 0,
+        key: [0; 2],
         network: 0,
         flags: 0,
         ipv4: [0; 4],
@@ -19,13 +19,12 @@ static IDENTITY: Identity = Identity {
         ipv6: [0; 16],
         link_local: [0; 16],
     },
-    slot: 0,
-    mac: [0; 6],
-    parent: 0,
-    pad: [0; 2],
     netns: 0,
     group_interval: 0,
-    pad_interval: [0; 4],
+    slot: 0,
+    parent: 0,
+    mac: [0; 6],
+    pad: [0; 2],
 };
 
 /// Volatile, since the compiler would otherwise fold the zeros above; by words, since that is what the verifier folds.
@@ -35,7 +34,7 @@ pub(crate) fn load() -> Identity {
     let words: [u64; WORDS] = core::array::from_fn(|index| {
         // SAFETY: `index` is inside the static.
         let word = unsafe { first.add(index) };
-        // SAFETY: aligned by the type's `align(8)`, initialised, never written while a program runs.
+        // SAFETY: aligned, since the type has words in it, initialised, never written while a program runs.
         unsafe { ptr::read_volatile(word) }
     });
     bytemuck::cast(words)

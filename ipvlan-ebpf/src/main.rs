@@ -11,8 +11,13 @@ mod netns;
 mod packet;
 mod report;
 mod seal;
+mod xdp;
 
-use aya_ebpf::{bindings::__sk_buff, macros::classifier, programs::TcContext};
+use aya_ebpf::{
+    bindings::__sk_buff,
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
 use ipvlan_common::Hook;
 
 #[classifier]
@@ -38,6 +43,11 @@ fn parent_egress(ctx: TcContext) -> i32 {
 #[classifier]
 fn loopback_ingress(ctx: TcContext) -> i32 {
     run(Hook::LoopbackIngress, ctx.skb.skb)
+}
+
+#[xdp]
+fn parent_xdp(ctx: XdpContext) -> u32 {
+    xdp::run(&ctx)
 }
 
 /// Run by the controller, never attached: where the kernel keeps a socket's netns.

@@ -2,8 +2,11 @@
 
 use core::{mem::MaybeUninit, ptr};
 
-use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_skb_load_bytes};
-use ipvlan_common::packet::Packet;
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::generated::{bpf_skb_load_bytes, bpf_skb_pull_data},
+};
+use ipvlan_common::packet::{HEADERS_LEN, Packet};
 
 /// Reads a context field. Volatile: LLVM would merge neighbouring fields into a load that the verifier refuses.
 macro_rules! field {
@@ -23,9 +26,31 @@ pub(crate) struct Frame {
 
 impl Frame {
     #[inline(always)]
-    pub(crate) const fn new(skb: *mut __sk_buff) -> Self {
+    pub(crate) fn new(skb: *mut __sk_buff) -> Self {
+        // Where it fails, the loads find too little.
+        let _pulled = pull(skb, field!(skb, len).min(HEADERS_LEN as u32));
         Self { skb }
     }
+}
+
+/// Moves the first bytes into the linear part, which is the kernel's own. What lies behind it may be shared memory, as with
+/// PACKET_TX_RING, that the sender changes once it was judged.
+#[inline(always)]
+fn pull(skb: *mut __sk_buff, end: u32) -> bool {
+    let linear = field!(skb, data_end) - field!(skb, data);
+    // SAFETY: the helper takes any valid context.
+    end <= linear || unsafe { bpf_skb_pull_data(skb, end) } == 0
+}
+
+/// Copies `length` bytes to `bytes`, which has room for them; returns whether they are there. Its own function, since it is asked for
+/// at many places.
+#[inline(never)]
+fn copy(skb: *mut __sk_buff, offset: u32, bytes: *mut u8, length: u32) -> bool {
+    if !pull(skb, offset + length) {
+        return false;
+    }
+    // SAFETY: the helper writes `length` bytes or fails.
+    unsafe { bpf_skb_load_bytes(skb.cast(), offset, bytes.cast(), length) == 0 }
 }
 
 impl Packet for Frame {
@@ -34,14 +59,14 @@ impl Packet for Frame {
         field!(self.skb, len) as usize
     }
 
-    /// Straight from the linear part, by two bytes, which every architecture can load there; by the helper where the bytes
-    /// lie in a fragment.
+    /// By two bytes, which every architecture can load there.
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         const { assert!(N.is_multiple_of(2)) };
+        const { assert!(N <= HEADERS_LEN) };
         let start = field!(self.skb, data) as usize + offset;
         if start + N > field!(self.skb, data_end) as usize {
-            return self.load_at(offset);
+            return None;
         }
         let mut bytes = [0; N];
         for (index, pair) in bytes.chunks_exact_mut(2).enumerate() {
@@ -52,14 +77,12 @@ impl Packet for Frame {
         Some(bytes)
     }
 
+    /// By the helper, which checks what the verifier can't.
     #[inline(always)]
     fn load_at<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         let mut bytes = MaybeUninit::<[u8; N]>::uninit();
-        // SAFETY: the helper writes N bytes or fails.
-        let result = unsafe {
-            bpf_skb_load_bytes(self.skb.cast(), offset as u32, bytes.as_mut_ptr().cast(), N as u32)
-        };
-        // SAFETY: the helper has written all of it.
-        (result == 0).then(|| unsafe { bytes.assume_init() })
+        let copied = copy(self.skb, offset as u32, bytes.as_mut_ptr().cast(), N as u32);
+        // SAFETY: all of it was written.
+        copied.then(|| unsafe { bytes.assume_init() })
     }
 }

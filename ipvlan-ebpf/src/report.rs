@@ -27,9 +27,40 @@ macro_rules! set {
     }};
 }
 
+/// A frame as an event shows it.
+pub(crate) trait Reported {
+    fn length(&self) -> u32;
+    /// EtherType.
+    fn protocol(&self) -> u16;
+    /// Copies the first bytes to where there is room for [`HEAD`]; returns how many.
+    fn capture(&self, head: *mut [u8; HEAD]) -> u32;
+}
+
+impl Reported for *mut __sk_buff {
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        field!(*self, len)
+    }
+
+    #[inline(always)]
+    fn protocol(&self) -> u16 {
+        u16::from_be(field!(*self, protocol) as u16)
+    }
+
+    #[inline(always)]
+    fn capture(&self, head: *mut [u8; HEAD]) -> u32 {
+        // From 1 to HEAD, in words that Linux 6.1 believes: LLVM's "not 0" it takes for "0 or more".
+        let captured = hint::black_box(u64::from(self.length().clamp(1, HEAD as u32) - 1));
+        let captured = ((captured & (HEAD as u64 - 1)) + 1) as u32;
+        // SAFETY: the helper writes `captured` bytes, which `head` has room for.
+        let result = unsafe { bpf_skb_load_bytes(self.cast(), 0, head.cast(), captured) };
+        if result == 0 { captured } else { 0 }
+    }
+}
+
 /// Reports a drop, if somebody looks on: one lookup in an array where nobody does.
 #[inline(always)]
-pub(crate) fn drop(skb: *mut __sk_buff, hook: Hook, slot: Slot, reason: DropReason) {
+pub(crate) fn drop(frame: &impl Reported, hook: Hook, slot: Slot, reason: DropReason) {
     // A monitor that was killed stops renewing its deadline.
     let Some(deadline) = MONITOR.get(0).copied().filter(|deadline| *deadline != 0) else {
         return;
@@ -51,22 +82,16 @@ pub(crate) fn drop(skb: *mut __sk_buff, hook: Hook, slot: Slot, reason: DropReas
         budget.ring_full += 1;
         return;
     };
-    let length = field!(skb, len);
-    // From 1 to HEAD, in words that Linux 6.1 believes: LLVM's "not 0" it takes for "0 or more".
-    let captured = (hint::black_box(u64::from(length.clamp(1, HEAD as u32) - 1)) & (HEAD as u64 - 1)) + 1;
-    let captured = captured as u32;
     let event = entry.as_mut_ptr();
     // One by one: the whole at once is a call of memset, whose loop the verifier walks to its end.
     set!(event, time, time);
     set!(event, slot, slot);
     set!(event, reason, reason as u16);
     set!(event, hook, hook as u16);
-    set!(event, protocol, u16::from_be(field!(skb, protocol) as u16));
-    set!(event, length, length);
+    set!(event, protocol, frame.protocol());
+    set!(event, length, frame.length());
     // SAFETY: inside the reserved record.
     let head = unsafe { &raw mut (*event).head };
-    // SAFETY: the helper writes `captured` bytes, which `head` has room for.
-    let result = unsafe { bpf_skb_load_bytes(skb.cast(), 0, head.cast(), captured) };
-    set!(event, captured, if result == 0 { captured } else { 0 });
+    set!(event, captured, frame.capture(head));
     entry.submit(0);
 }

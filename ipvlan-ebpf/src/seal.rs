@@ -1,5 +1,5 @@
-//! The seal: the slot in `skb->tc_index` and its random word in `skb->hash`. A plain sender sets neither, and both
-//! survive the way from one netns to another, where mark and priority are scrubbed. Root inside can replay one: see the README.
+//! Where the seal is kept: the slot in `skb->tc_index` and the keyed hash in `skb->hash`. A plain sender sets neither, and both
+//! survive the way from one netns to another, where mark and priority are scrubbed.
 
 use core::ptr;
 

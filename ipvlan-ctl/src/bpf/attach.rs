@@ -29,7 +29,7 @@ pub(super) const SLAVE: [Place; 2] =
 pub(super) const PARENT: [Place; 2] =
     [(schema::PARENT_INGRESS, TcAttachType::Ingress), (schema::PARENT_EGRESS, TcAttachType::Egress)];
 
-/// What a parent in mode l3 or l3s has on `lo`.
+/// What a parent has on `lo`.
 pub(super) const LOOPBACK: [Place; 1] = [(schema::LOOPBACK_INGRESS, TcAttachType::Ingress)];
 
 /// First among the classifiers of a clsact qdisc, as `LinkOrder::first` is among TCX programs.

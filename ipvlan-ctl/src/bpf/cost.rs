@@ -43,7 +43,7 @@ impl Dataplane {
 fn measure(pins: &Pins) -> Result<Vec<Cost>, BpfError> {
     const SLOT: Slot = 1;
     let mut identity = Identity { slot: SLOT, parent: SLOT, mac: [2, 0, 0, 0, 0, 1], ..Identity::default() };
-    (identity.entry.ipv4, identity.entry.ipv6, identity.entry.seal) = ([192, 0, 2, 1], [0xfd; 16], 1);
+    (identity.entry.ipv4, identity.entry.ipv6, identity.entry.key) = ([192, 0, 2, 1], [0xfd; 16], [1, 1]);
     let mut object = object::load(pins, &identity)?;
     PROGRAMS
         .into_iter()

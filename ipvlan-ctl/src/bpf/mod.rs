@@ -22,7 +22,7 @@ pub use events::{Events, Lost};
 use ipnet::Ipv4Net;
 use ipvlan_common::{
     DropReason, Identity, Slot, SlotEntry, schema,
-    types::{INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, VEPA, WIRE},
+    types::{INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, VEPA, WIRE},
 };
 #[doc(hidden)]
 pub use object::{PRIME, PROGRAMS};
@@ -37,12 +37,10 @@ use crate::model::{Mode, Multicast};
 pub struct ParentIdentity {
     /// The parent's own slot.
     pub slot: Slot,
-    /// Its random word, not 0.
-    pub seal: u32,
+    /// The secret that its programs seal with.
+    pub key: Key,
     /// Its MAC.
     pub mac: [u8; 6],
-    /// The mode of all its networks.
-    pub mode: Mode,
     /// Whether the switch sends its endpoints' frames back.
     pub vepa: bool,
 }
@@ -52,8 +50,8 @@ pub struct ParentIdentity {
 pub struct EndpointIdentity {
     /// The endpoint's slot.
     pub slot: Slot,
-    /// Its random word, not 0.
-    pub seal: u32,
+    /// The secret that its programs seal with.
+    pub key: Key,
     /// Its network's number.
     pub network: u32,
     /// Whether nothing passes between it and the wire.
@@ -83,7 +81,7 @@ impl ParentIdentity {
     #[must_use]
     pub fn entry(&self) -> SlotEntry {
         let flags = WIRE | if self.vepa { VEPA } else { 0 };
-        SlotEntry { seal: self.seal, flags, ..SlotEntry::default() }
+        SlotEntry { key: self.key, flags, ..SlotEntry::default() }
     }
 
     /// What the parent's programs are compiled with.
@@ -101,7 +99,7 @@ impl EndpointIdentity {
         let ipv6 = |address: Option<Ipv6Addr>| address.map_or([0; 16], |it| it.octets());
         let flag = |flag, set| if set { flag } else { 0 };
         SlotEntry {
-            seal: self.seal,
+            key: self.key,
             network: self.network,
             flags: flag(INTERNAL, self.internal)
                 | flag(PRIVATE, self.private)
@@ -207,16 +205,14 @@ impl Dataplane {
         self.tables.remove_address(parent, ip)
     }
 
-    /// Puts the parent's programs on `ifname` in the calling thread's netns, and in modes l3 and l3s one on `lo`, replacing ours
-    /// if they are there. Returns whether it had to make the parent's clsact qdisc (kernels without TCX).
+    /// Puts the parent's programs on `ifname` in the calling thread's netns, and one on `lo`, replacing ours if they are there.
+    /// Returns whether it had to make the parent's clsact qdisc (kernels without TCX).
     ///
     /// # Errors
     /// Where the kernel refuses a program or its place.
     pub fn attach_parent(&self, id: &ParentIdentity, ifname: &str) -> Result<bool, BpfError> {
         let identity = Identity { netns: netns::of_sockets_here(&self.pins)?, ..id.identity() };
-        if id.mode != Mode::L2 {
-            attach::attach(&self.pins, &identity, LOOPBACK, &attach::LOOPBACK)?;
-        }
+        attach::attach(&self.pins, &identity, LOOPBACK, &attach::LOOPBACK)?;
         attach::attach(&self.pins, &identity, ifname, &attach::PARENT)
     }
 
@@ -230,19 +226,11 @@ impl Dataplane {
     ///
     /// # Errors
     /// Where the kernel refuses.
-    pub fn detach_parent(
-        &self,
-        slot: Slot,
-        mode: Mode,
-        ifname: Option<&str>,
-        made_qdisc: bool,
-    ) -> Result<(), BpfError> {
-        if mode != Mode::L2 {
-            attach::detach(&self.pins, slot, Some(LOOPBACK), &attach::LOOPBACK)?;
-            // Which of several parents made it isn't known; without a filter, it does nothing.
-            if !has_tcx() && !qdisc::has_filters(LOOPBACK)? {
-                qdisc::remove_clsact(LOOPBACK)?;
-            }
+    pub fn detach_parent(&self, slot: Slot, ifname: Option<&str>, made_qdisc: bool) -> Result<(), BpfError> {
+        attach::detach(&self.pins, slot, Some(LOOPBACK), &attach::LOOPBACK)?;
+        // Which of several parents made it isn't known; without a filter, it does nothing.
+        if !has_tcx() && !qdisc::has_filters(LOOPBACK)? {
+            qdisc::remove_clsact(LOOPBACK)?;
         }
         attach::detach(&self.pins, slot, ifname, &attach::PARENT)?;
         match ifname {

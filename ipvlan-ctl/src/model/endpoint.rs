@@ -5,6 +5,8 @@ use std::{
     path::PathBuf,
 };
 
+use ipvlan_common::{seal::SipHash13, types::Key};
+
 use super::{IfName, Name, Slot, State};
 
 /// An endpoint of a network.
@@ -12,8 +14,8 @@ use super::{IfName, Name, Slot, State};
 pub struct Endpoint {
     /// Its number.
     pub slot: Slot,
-    /// Proof, on a frame, that this endpoint's programs have let it out.
-    pub seal: u32,
+    /// The secret that its programs seal with.
+    pub key: Key,
     /// Its name.
     pub name: Name,
     /// The number of its network.
@@ -34,10 +36,12 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// The name that the slave has until it is complete. It can't meet one that a user chose: the kernel refuses the
-    /// creation then, and the seal differs at the next try.
+    /// creation then, and the key differs at the next try.
     #[must_use]
     pub fn temporary_ifname(&self) -> String {
-        format!("iv{:04x}{:08x}", self.slot, self.seal)
+        // The name can be seen inside, so it mustn't show the key.
+        let digest = SipHash13::new(self.key).finish([0; 7]) as u32;
+        format!("iv{:04x}{digest:08x}", self.slot)
     }
 }
 

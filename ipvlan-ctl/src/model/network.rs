@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use ipnet::IpNet;
+use ipvlan_common::types::Key;
 use serde::Serialize;
 
 use super::{IfName, Invalid, Name, Pool, Slot, subnet::overlap};
@@ -248,8 +249,8 @@ pub struct Network {
 pub struct Parent {
     /// Its number.
     pub slot: Slot,
-    /// Proof, on a frame, that this parent's programs have let it in.
-    pub seal: u32,
+    /// The secret that its programs seal with.
+    pub key: Key,
     /// Its interface index.
     pub ifindex: u32,
     /// Its name.

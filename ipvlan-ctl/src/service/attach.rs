@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use super::{Attachment, Error, Session, endpoint::Inside, network::new_seal};
+use super::{Attachment, Error, Session, endpoint::Inside};
 use crate::{
     bpf::Dataplane,
     ipam,
@@ -74,7 +74,7 @@ impl Session {
         }
         let endpoint = Endpoint {
             slot,
-            seal: new_seal(),
+            key: rand::random(),
             name,
             network: network.id,
             parent: parent.slot,

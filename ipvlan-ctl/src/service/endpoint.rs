@@ -65,7 +65,7 @@ impl Attachment<'_> {
         let prefix = self.network.spec.pool_for(true).map(|pool| pool.subnet.prefix_len());
         EndpointIdentity {
             slot: self.endpoint.slot,
-            seal: self.endpoint.seal,
+            key: self.endpoint.key,
             network: self.network.id,
             internal: self.network.spec.internal,
             private: self.network.spec.flag == Flag::Private,

@@ -52,8 +52,8 @@ impl Foundation<'_> {
     }
 
     fn identity(&self) -> ParentIdentity {
-        let Parent { slot, seal, mac, mode, .. } = self.parent;
-        ParentIdentity { slot, seal, mac, mode, vepa: self.spec.flag == Flag::Vepa }
+        let Parent { slot, key, mac, .. } = self.parent;
+        ParentIdentity { slot, key, mac, vepa: self.spec.flag == Flag::Vepa }
     }
 
     /// Puts this version's programs on the parent, called `ifname` now; returns whether it had to make a clsact qdisc.
@@ -80,8 +80,7 @@ impl Foundation<'_> {
     fn detach_programs(&mut self) -> Result<(), Error> {
         let Parent { slot, ifindex, made_qdisc, .. } = self.parent;
         let ifname = self.session.netlink.link_by_index(ifindex)?.map(|link| link.name);
-        let mode = self.parent.mode;
-        Ok(self.session.dataplane()?.detach_parent(slot, mode, ifname.as_deref(), made_qdisc)?)
+        Ok(self.session.dataplane()?.detach_parent(slot, ifname.as_deref(), made_qdisc)?)
     }
 }
 
@@ -237,7 +236,7 @@ impl Session {
         }
         Ok(Parent {
             slot: self.store.free_slot()?,
-            seal: new_seal(),
+            key: rand::random(),
             ifindex: link.index,
             name: IfName::parse(&link.name)?,
             mac,
@@ -285,11 +284,6 @@ impl Session {
             candidates: Vec::new(),
         })
     }
-}
-
-/// A random word that isn't 0, which never verifies.
-pub(super) fn new_seal() -> u32 {
-    rand::random_range(1..=u32::MAX)
 }
 
 /// Whether an interface can carry slaves; if so, its MAC address.

@@ -16,7 +16,7 @@ pub struct Swapped {
 }
 
 impl Session {
-    /// Swaps the programs in on every parent and every slave, past errors. Each keeps its slot and its seal, and the kernel
+    /// Swaps the programs in on every parent and every slave, past errors. Each keeps its slot and its key, and the kernel
     /// replaces one program at a time, so that the others go on accepting what it seals.
     ///
     /// # Errors

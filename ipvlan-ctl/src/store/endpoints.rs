@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::{Row, params};
 
-use super::{Store, StoreError, note_slot, parsed};
+use super::{Store, StoreError, key, key_bytes, note_slot, parsed};
 use crate::model::{Addresses, Endpoint, IfName, Name, NetnsRef, Slot, State};
 
 const IPV4: &str = "ipv4";
@@ -52,11 +52,11 @@ impl Store {
         let write = self.db.transaction()?;
         write.execute(
             "INSERT INTO endpoint
-                (slot, seal, name, network, ifname, ifindex, netns_label, netns_path, netns_cookie, state)
+                (slot, key, name, network, ifname, ifindex, netns_label, netns_path, netns_cookie, state)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             params![
                 endpoint.slot,
-                endpoint.seal,
+                key_bytes(endpoint.key),
                 endpoint.name.as_str(),
                 endpoint.network,
                 endpoint.ifname.as_str(),
@@ -125,7 +125,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
     let path: String = row.get("netns_path")?;
     Ok(Endpoint {
         slot: row.get("slot")?,
-        seal: row.get("seal")?,
+        key: key(row)?,
         name: parsed(row, "name", |text| Name::parse("endpoint", text).ok())?,
         network: row.get("network")?,
         parent: row.get("parent")?,

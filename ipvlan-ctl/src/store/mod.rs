@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use ipvlan_common::types::Key;
 use rusqlite::{Connection, OptionalExtension as _, Row, types::FromSqlError};
 
 use crate::model::{MAX_SLOT, Slot};
@@ -115,6 +116,15 @@ fn note_slot(db: &Connection, slot: Slot) -> rusqlite::Result<()> {
     Ok(())
 }
 
+const fn key_bytes([a, b]: Key) -> [u8; 16] {
+    (((a as u128) << 64) | b as u128).to_be_bytes()
+}
+
+fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
+    let both = u128::from_be_bytes(row.get("key")?);
+    Ok([(both >> 64) as u64, both as u64])
+}
+
 /// Reads a column as a type of the model. A value that the model refuses was not written by this program.
 fn parsed<T>(row: &Row<'_>, column: &str, parse: impl FnOnce(&str) -> Option<T>) -> rusqlite::Result<T> {
     let text: String = row.get(column)?;
@@ -149,7 +159,7 @@ pub(crate) mod tests {
     pub(crate) fn parent(slot: Slot) -> Parent {
         Parent {
             slot,
-            seal: 0xffff_fff0,
+            key: [u64::MAX, 1],
             ifindex: 3,
             name: IfName::parse("eth0").unwrap(),
             mac: [2, 0, 0, 0, 0, 1],
@@ -161,7 +171,7 @@ pub(crate) mod tests {
     pub(crate) fn endpoint(slot: Slot, name: &str, network: u32, ipv4: &str) -> Endpoint {
         Endpoint {
             slot,
-            seal: 7,
+            key: [2, u64::MAX - 3],
             name: Name::parse("endpoint", name).unwrap(),
             network,
             parent: 1,

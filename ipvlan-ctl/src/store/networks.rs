@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::{Store, StoreError, note_slot, parsed};
+use super::{Store, StoreError, key, key_bytes, note_slot, parsed};
 use crate::model::{Flag, IfName, Mode, Multicast, Name, Network, NetworkSpec, Parent, Pool, Slot, State};
 
 impl Store {
@@ -61,11 +61,11 @@ impl Store {
             .is_some();
         if !known {
             write.execute(
-                "INSERT INTO parent (slot, seal, ifindex, name, mac, mode, made_qdisc)
+                "INSERT INTO parent (slot, key, ifindex, name, mac, mode, made_qdisc)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 params![
                     parent.slot,
-                    parent.seal,
+                    key_bytes(parent.key),
                     parent.ifindex,
                     parent.name.as_str(),
                     parent.mac,
@@ -150,7 +150,7 @@ fn read_network(row: &Row<'_>) -> rusqlite::Result<Network> {
 fn read_parent(row: &Row<'_>) -> rusqlite::Result<Parent> {
     Ok(Parent {
         slot: row.get("slot")?,
-        seal: row.get("seal")?,
+        key: key(row)?,
         ifindex: row.get("ifindex")?,
         name: parsed(row, "name", |text| IfName::parse(text).ok())?,
         mac: row.get("mac")?,

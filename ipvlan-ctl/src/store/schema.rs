@@ -56,6 +56,14 @@ CREATE TABLE address (
 ALTER TABLE network ADD COLUMN multicast TEXT NOT NULL DEFAULT 'on';
 ALTER TABLE network ADD COLUMN multicast_rate INTEGER NOT NULL DEFAULT 500;
 ",
+    "
+ALTER TABLE parent ADD COLUMN key BLOB NOT NULL DEFAULT x'';
+ALTER TABLE endpoint ADD COLUMN key BLOB NOT NULL DEFAULT x'';
+UPDATE parent SET key = randomblob(16);
+UPDATE endpoint SET key = randomblob(16);
+ALTER TABLE parent DROP COLUMN seal;
+ALTER TABLE endpoint DROP COLUMN seal;
+",
 ];
 
 /// The version that this program writes.

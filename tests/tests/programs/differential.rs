@@ -83,27 +83,22 @@ fn chance(random: &mut StdRng, templates: &[Vec<u8>]) -> Result<Row> {
     for _ in 0..random.random_range(0..4) {
         mutate(random, &mut frame);
     }
-    let hooks = [
-        Hook::SlaveEgress,
-        Hook::SlaveIngress,
-        Hook::ParentIngress,
-        Hook::ParentEgress,
-        Hook::LoopbackIngress,
-    ];
-    let hook = *hooks.choose(random).context("no hook")?;
+    let hook = *Hook::ALL.choose(random).context("no hook")?;
     let me = match hook {
         Hook::SlaveEgress | Hook::SlaveIngress => slot(random),
-        Hook::ParentIngress => *[PARENT, VEPA_PARENT].choose(random).context("no parent")?,
+        Hook::ParentIngress | Hook::ParentXdp => {
+            *[PARENT, VEPA_PARENT].choose(random).context("no parent")?
+        }
         Hook::ParentEgress | Hook::LoopbackIngress => PARENT,
     };
     let seal = match random.random_range(0..8) {
         0 => (0, 0),
         1 => (random.random(), random.random()),
-        2 => (slot(random), seal(slot(random))),
-        3 => (PARENT, seal(PARENT)),
+        2 => (slot(random), seal(slot(random), &frame)),
+        3 => (PARENT, seal(PARENT, &frame)),
         _ => {
             let sender = slot(random);
-            (sender, seal(sender))
+            (sender, seal(sender, &frame))
         }
     };
     let origins = [Origin::Here, Origin::Elsewhere, Origin::Queue];

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
     maps::{Array, Map, MapData, ProgramArray},
-    programs::{ProgramFd, SchedClassifier},
+    programs::{ProgramFd, SchedClassifier, Xdp},
 };
 use ipvlan_common::{Hook, Identity, Slot, Verdict, schema};
 use ipvlan_ctl::bpf::{Counters, Dataplane, PRIME, PROGRAMS};
@@ -24,6 +24,9 @@ use crate::{
 const TC_ACT_UNSPEC: i32 = -1;
 /// Drops it.
 const TC_ACT_SHOT: i32 = 2;
+/// The same of XDP.
+const XDP_DROP: u32 = 1;
+const XDP_PASS: u32 = 2;
 
 /// The world's maps and programs in the kernel.
 pub(crate) struct Kernel {
@@ -63,11 +66,11 @@ impl Kernel {
         Ok(Self { dataplane, pins, netns, objects: HashMap::new(), prime, under_test, primed: None })
     }
 
-    /// The loaded program of the row's hook and slot.
-    fn program(&mut self, row: &Row) -> Result<ProgramFd> {
+    /// The object of the row's slot.
+    fn object(&mut self, row: &Row) -> Result<&mut Ebpf> {
         let netns = if row.origin == Origin::Elsewhere { self.netns + 1 } else { self.netns };
         let identity = Identity { netns, ..world::identity(row.me) };
-        let object = match self.objects.entry((row.me, row.origin)) {
+        Ok(match self.objects.entry((row.me, row.origin)) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(
                 EbpfLoader::new()
@@ -75,8 +78,12 @@ impl Kernel {
                     .default_map_pin_directory(maps(&self.pins))
                     .load(PROGRAMS)?,
             ),
-        };
-        let program = program(object, program_of(row.hook))?;
+        })
+    }
+
+    /// The loaded classifier of the row's hook and slot.
+    fn program(&mut self, row: &Row) -> Result<ProgramFd> {
+        let program = program(self.object(row)?, program_of(row.hook))?;
         if program.fd().is_err() {
             program.load()?;
         }
@@ -91,6 +98,9 @@ impl Kernel {
         const PRIORITY: usize = 32;
         const INGRESS_IFINDEX: usize = 36;
         const SK_BUFF: usize = 192;
+        if row.hook == Hook::ParentXdp {
+            return self.run_xdp(row);
+        }
         let key = (row.me, row.origin, row.hook);
         if self.primed != Some(key) {
             let under_test = self.program(row)?;
@@ -117,6 +127,25 @@ impl Kernel {
         match result.return_value as i32 {
             TC_ACT_UNSPEC => Ok(true),
             TC_ACT_SHOT => Ok(false),
+            other => bail!("the program returned {other}"),
+        }
+    }
+
+    fn run_xdp(&mut self, row: &Row) -> Result<bool> {
+        let object = self.object(row)?;
+        let program: &mut Xdp = object.program_mut(schema::PARENT_XDP).context("no XDP")?.try_into()?;
+        if program.fd().is_err() {
+            program.load()?;
+        }
+        let mut out = vec![0; row.frame.len() + 64];
+        let options = TestRunOptions {
+            data_in: Some(&row.frame),
+            data_out: Some(&mut out),
+            ..TestRunOptions::default()
+        };
+        match program.test_run(options)?.return_value {
+            XDP_PASS => Ok(true),
+            XDP_DROP => Ok(false),
             other => bail!("the program returned {other}"),
         }
     }
@@ -175,6 +204,7 @@ fn program_of(hook: Hook) -> &'static str {
         Hook::ParentIngress => schema::PARENT_INGRESS,
         Hook::ParentEgress => schema::PARENT_EGRESS,
         Hook::LoopbackIngress => schema::LOOPBACK_INGRESS,
+        Hook::ParentXdp => schema::PARENT_XDP,
     }
 }
 
@@ -186,7 +216,7 @@ fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifi
 pub(crate) fn expect(counters: &mut [Counters], row: &Row) -> Result<bool> {
     let counted = match row.verdict {
         Verdict::Pass => vec![],
-        Verdict::Seal | Verdict::Open | Verdict::Reseal { .. } => vec![row.me],
+        Verdict::Seal { .. } | Verdict::Open => vec![row.me],
         Verdict::Deliver { slot } => vec![row.me, slot],
         Verdict::Drop { slot, reason } => {
             let drops = &mut counters.get_mut(usize::from(slot)).context("no such slot")?.drops;
@@ -202,7 +232,7 @@ pub(crate) fn expect(counters: &mut [Counters], row: &Row) -> Result<bool> {
         let counters = counters.get_mut(usize::from(slot)).context("no such slot")?;
         let (packets, bytes) = match row.hook {
             Hook::SlaveEgress | Hook::ParentEgress => (&mut counters.tx_packets, &mut counters.tx_bytes),
-            Hook::SlaveIngress | Hook::ParentIngress | Hook::LoopbackIngress => {
+            Hook::SlaveIngress | Hook::ParentIngress | Hook::LoopbackIngress | Hook::ParentXdp => {
                 (&mut counters.rx_packets, &mut counters.rx_bytes)
             }
         };

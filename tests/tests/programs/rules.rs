@@ -11,12 +11,13 @@ use crate::{
     world::{self, VEPA_PARENT},
 };
 
-const HOOKS: [(Hook, &str); 5] = [
+const HOOKS: [(Hook, &str); 6] = [
     (Hook::SlaveEgress, "slave egress"),
     (Hook::SlaveIngress, "slave ingress"),
     (Hook::ParentIngress, "parent ingress"),
     (Hook::ParentEgress, "parent egress"),
     (Hook::LoopbackIngress, "`lo` ingress"),
+    (Hook::ParentXdp, "parent XDP"),
 ];
 
 const INTRODUCTION: &str = "\

@@ -3,7 +3,12 @@
 use std::{collections::HashMap, net::Ipv4Addr, net::Ipv6Addr};
 
 use ipnet::Ipv4Net;
-use ipvlan_common::{Identity, Slot, SlotEntry, tables::Tables, types::Mac};
+use ipvlan_common::{
+    Identity, Slot, SlotEntry,
+    packet::Frame,
+    tables::Tables,
+    types::{Key, Mac},
+};
 use ipvlan_ctl::{
     bpf::{EndpointIdentity, ParentIdentity},
     model::{Mode, Multicast},
@@ -72,14 +77,23 @@ pub(crate) fn link_local(slot: Slot) -> Ipv6Addr {
     Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 100 + slot)
 }
 
-/// The word that `slot` seals with.
-pub(crate) fn seal(slot: Slot) -> u32 {
-    0x5ea1_0000 + u32::from(slot)
+/// The secret that `slot` seals with.
+pub(crate) fn key(slot: Slot) -> Key {
+    [0x5ea1_0000_0000_0000 + u64::from(slot), !u64::from(slot)]
+}
+
+/// What `slot` leaves on `frame`; 0 where there is nothing to seal.
+pub(crate) fn seal(slot: Slot, frame: &[u8]) -> u32 {
+    let sender = match slot {
+        NOBODY => SlotEntry { key: key(NOBODY), ..SlotEntry::default() },
+        _ => identity(slot).entry,
+    };
+    Frame::parse(frame).map_or(0, |frame| ipvlan_common::seal::seal(&frame, &sender))
 }
 
 /// The parent.
 pub(crate) fn parent() -> ParentIdentity {
-    ParentIdentity { slot: PARENT, seal: seal(PARENT), mac: MAC, mode: Mode::L2, vepa: false }
+    ParentIdentity { slot: PARENT, key: key(PARENT), mac: MAC, vepa: false }
 }
 
 /// Every endpoint. Those of all modes are on one parent here, since the programs don't mind.
@@ -102,7 +116,7 @@ pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
             let has_ipv6 = slot != ONLY4;
             EndpointIdentity {
                 slot,
-                seal: seal(slot),
+                key: key(slot),
                 network,
                 internal: [3, 6].contains(&network),
                 private: network == 4,

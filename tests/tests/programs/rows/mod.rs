@@ -4,6 +4,7 @@ mod modes;
 mod neighbour;
 mod parent;
 mod receiver;
+mod replay;
 mod sender;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -50,13 +51,26 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// The same frame in the parent's XDP program, if it is the wire's: what is refused to the wire is refused there already.
+    fn before_the_kernel(&self) -> Option<Self> {
+        use DropReason::{Internal, WireSpoof};
+        let refused = matches!(self.verdict, Verdict::Drop { reason: WireSpoof | Internal, .. });
+        let verdict = if refused { self.verdict } else { Verdict::Pass };
+        (self.seal == (0, 0)).then(|| Self {
+            hook: Hook::ParentXdp,
+            frame: self.frame.clone(),
+            verdict,
+            ..*self
+        })
+    }
+
     /// The same frame with A's seal where it would come out: it is judged there once more, and charged to A.
     fn where_it_comes_out(&self) -> [Self; 2] {
-        let verdict = if self.verdict == Verdict::Seal { Verdict::Open } else { self.verdict };
+        let verdict = if matches!(self.verdict, Verdict::Seal { .. }) { Verdict::Open } else { self.verdict };
         [(SlaveIngress, B), (ParentEgress, PARENT)].map(|(hook, me)| Self {
             hook,
             me,
-            seal: by(A),
+            seal: by(A).on(&self.frame),
             verdict,
             frame: self.frame.clone(),
             ..*self
@@ -64,7 +78,26 @@ impl Row {
     }
 }
 
-const UNSEALED: (Slot, u32) = (0, 0);
+/// A row's seal before there is a frame to put it on.
+#[derive(Clone, Copy)]
+pub(crate) enum Stamp {
+    /// A slot, and the slot whose secret the seal is made with.
+    Sealed(Slot, Slot),
+    /// A slot and a hash, whatever the frame is.
+    Raw(Slot, u32),
+}
+
+impl Stamp {
+    /// The stamp's slot and hash on `frame`.
+    fn on(self, frame: &[u8]) -> (Slot, u32) {
+        match self {
+            Self::Sealed(slot, secret) => (slot, seal(secret, frame)),
+            Self::Raw(slot, hash) => (slot, hash),
+        }
+    }
+}
+
+const UNSEALED: Stamp = Stamp::Raw(0, 0);
 const NONE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 const NONE6: Ipv6Addr = Ipv6Addr::UNSPECIFIED;
 const FOREIGN: Ipv4Addr = Ipv4Addr::new(8, 8, 8, 8);
@@ -73,21 +106,31 @@ const FROM_LAN: Link = Link { source: LAN_MAC, destination: MAC };
 const SHARED: Link = Link { source: MAC, destination: MAC };
 const TO_ALL: Link = Link { source: MAC, destination: BROADCAST };
 
-fn by(slot: Slot) -> (Slot, u32) {
-    (slot, seal(slot))
+const fn by(slot: Slot) -> Stamp {
+    Stamp::Sealed(slot, slot)
 }
 
 pub(crate) fn drop_for(slot: Slot, reason: DropReason) -> Verdict {
     Verdict::Drop { slot, reason }
 }
 
-fn row(name: &'static str, hook: Hook, me: Slot, seal: (Slot, u32), frame: Vec<u8>, verdict: Verdict) -> Row {
-    Row { name, hook, me, frame, seal, origin: Origin::Here, verdict }
+/// The frame goes on under the hook's own seal, which [`row`] fills in.
+const SEALED: Verdict = Verdict::Seal { slot: 0, seal: 0 };
+
+fn row(name: &'static str, hook: Hook, me: Slot, stamp: Stamp, frame: Vec<u8>, verdict: Verdict) -> Row {
+    let verdict = match verdict {
+        Verdict::Seal { slot, .. } => {
+            let slot = if slot == 0 { me } else { slot };
+            Verdict::Seal { slot, seal: seal(slot, &frame) }
+        }
+        other => other,
+    };
+    Row { name, hook, me, seal: stamp.on(&frame), frame, origin: Origin::Here, verdict }
 }
 
 /// What A sends, at its own egress.
 fn sends(name: &'static str, frame: Vec<u8>, refused: Option<DropReason>) -> Row {
-    row(name, SlaveEgress, A, UNSEALED, frame, refused.map_or(Verdict::Seal, |reason| drop_for(A, reason)))
+    row(name, SlaveEgress, A, UNSEALED, frame, refused.map_or(SEALED, |reason| drop_for(A, reason)))
 }
 
 fn udp4(link: Link, source: Ipv4Addr, destination: Ipv4Addr) -> Result<Vec<u8>> {
@@ -123,6 +166,9 @@ fn udp4_with(
 pub(crate) fn rows() -> Result<Vec<Row>> {
     let sent: Vec<_> = [sender::rows()?, neighbour::rows()?].into_iter().flatten().collect();
     let again: Vec<_> = sent.iter().filter(|row| row.me == A).flat_map(Row::where_it_comes_out).collect();
-    let parts = [sent, again, receiver::rows()?, parent::ingress()?, parent::egress()?, modes::rows()?];
+    let arriving = parent::ingress()?;
+    let early = arriving.iter().filter_map(Row::before_the_kernel).collect();
+    let parts =
+        [sent, again, receiver::rows()?, arriving, early, parent::egress()?, modes::rows()?, replay::rows()?];
     Ok(parts.into_iter().flatten().collect())
 }

@@ -11,10 +11,12 @@ use ipvlan_common::{
 };
 use ipvlan_tests::frame::Link;
 
-use super::{FOREIGN, FROM_LAN, Row, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, by, drop_for, row, udp4, udp6};
+use super::{
+    FOREIGN, FROM_LAN, Row, SEALED, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, by, drop_for, row, udp4, udp6,
+};
 use crate::world::{
     A, B, BEHIND_STACK, LAN, LAN_MAC, LAN6, MAC, NEAR, OTHER, PARENT, QUIET, ROUTED, ROUTED_INNER,
-    ROUTED_INNER_PEER, SLOW, VEPA_PARENT, ip4, ip6, link_local, seal,
+    ROUTED_INNER_PEER, SLOW, VEPA_PARENT, ip4, ip6, link_local,
 };
 
 const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 250);
@@ -29,7 +31,7 @@ fn routed() -> Result<Vec<Row>> {
     let loopback = |name, seal, frame, verdict| row(name, LoopbackIngress, PARENT, seal, frame, verdict);
     let inner_out = drop_for(ROUTED_INNER, Internal);
     Ok(vec![
-        sends("l3, own", ROUTED, udp4(SHARED, ip4(ROUTED), FOREIGN)?, Verdict::Seal),
+        sends("l3, own", ROUTED, udp4(SHARED, ip4(ROUTED), FOREIGN)?, SEALED),
         sends("l3, a peer's source", ROUTED, udp4(SHARED, ip4(A), FOREIGN)?, drop_for(ROUTED, SourceIpv4)),
         sends(
             "l3, ARP",
@@ -41,13 +43,13 @@ fn routed() -> Result<Vec<Row>> {
             "l3 internal, to its peer",
             ROUTED_INNER,
             udp4(SHARED, ip4(ROUTED_INNER), ip4(ROUTED_INNER_PEER))?,
-            Verdict::Seal,
+            SEALED,
         ),
         sends(
             "l3 internal, to its peer, IPv6",
             ROUTED_INNER,
             udp6(SHARED, ip6(ROUTED_INNER), ip6(ROUTED_INNER_PEER))?,
-            Verdict::Seal,
+            SEALED,
         ),
         sends("l3 internal, out", ROUTED_INNER, udp4(SHARED, ip4(ROUTED_INNER), FOREIGN)?, inner_out),
         sends("l3 internal, out, IPv6", ROUTED_INNER, udp6(SHARED, ip6(ROUTED_INNER), LAN6)?, inner_out),
@@ -103,7 +105,7 @@ fn routed() -> Result<Vec<Row>> {
 fn vepa() -> Result<Vec<Row>> {
     let at = |name, frame, verdict| row(name, ParentIngress, VEPA_PARENT, UNSEALED, frame, verdict);
     let back = Link { source: MAC, destination: MAC };
-    let from = |slot| Verdict::Reseal { slot, seal: seal(slot) };
+    let from = |slot| Verdict::Seal { slot, seal: 0 };
     Ok(vec![
         at("vepa, back from the switch", udp4(back, ip4(A), ip4(B))?, from(A)),
         at("vepa, back from the switch, IPv6", udp6(back, link_local(A), ip6(B))?, from(A)),
@@ -115,7 +117,7 @@ fn vepa() -> Result<Vec<Row>> {
             udp4(back, FOREIGN, ip4(B))?,
             drop_for(VEPA_PARENT, Unsealed),
         ),
-        at("vepa, from the wire", udp4(FROM_LAN, LAN, ip4(B))?, Verdict::Seal),
+        at("vepa, from the wire", udp4(FROM_LAN, LAN, ip4(B))?, SEALED),
         row(
             "vepa, back from the switch to another network",
             SlaveIngress,
@@ -134,14 +136,14 @@ fn multicast() -> Result<Vec<Row>> {
     let ask = |slot| arp(TO_ALL, ArpOperation::REQUEST, MAC, ip4(slot), LAN);
     Ok(vec![
         row("no multicast, sent", SlaveEgress, QUIET, UNSEALED, flood(QUIET)?, drop_for(QUIET, Multicast)),
-        row("no multicast, but ARP", SlaveEgress, QUIET, UNSEALED, ask(QUIET)?, Verdict::Seal),
+        row("no multicast, but ARP", SlaveEgress, QUIET, UNSEALED, ask(QUIET)?, SEALED),
         row(
             "no multicast, but unicast",
             SlaveEgress,
             QUIET,
             UNSEALED,
             udp4(TO_LAN, ip4(QUIET), LAN)?,
-            Verdict::Seal,
+            SEALED,
         ),
         row(
             "no multicast, received",
@@ -167,9 +169,9 @@ fn multicast() -> Result<Vec<Row>> {
             SLOW,
             UNSEALED,
             udp4(TO_LAN, ip4(SLOW), LAN)?,
-            Verdict::Seal,
+            SEALED,
         ),
-        row("local multicast, sent", SlaveEgress, NEAR, UNSEALED, flood(NEAR)?, Verdict::Seal),
+        row("local multicast, sent", SlaveEgress, NEAR, UNSEALED, flood(NEAR)?, SEALED),
         row(
             "local multicast, to the wire",
             ParentEgress,

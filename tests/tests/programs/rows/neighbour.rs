@@ -8,12 +8,11 @@ use ipvlan_common::{
         DhcpServer, HeaderChain, Malformed, Multicast, NdFragment, NdSpoof, RouterMessage, SourceIpv6,
     },
     Hook::SlaveEgress,
-    Verdict,
     types::Mac,
 };
 use ipvlan_tests::frame::{self, Link};
 
-use super::{NONE6, Row, UNSEALED, drop_for, row, sends};
+use super::{NONE6, Row, SEALED, UNSEALED, drop_for, row, sends};
 use crate::world::{A, B, LAN_MAC, MAC, QUIET, ip6, link_local};
 
 const ALL_NODES_MAC: Mac = [0x33, 0x33, 0, 0, 0, 1];
@@ -168,7 +167,7 @@ pub(super) fn rows() -> Result<Vec<Row>> {
             QUIET,
             UNSEALED,
             quiet(ICMPV6, &neighbour(SOLICITATION, ip6(B), &[(1, MAC)]))?,
-            Verdict::Seal,
+            SEALED,
         ),
         row(
             "no multicast, but listener reports",
@@ -176,7 +175,7 @@ pub(super) fn rows() -> Result<Vec<Row>> {
             QUIET,
             UNSEALED,
             quiet(0, &after(extension(ICMPV6, 0), &report))?,
-            Verdict::Seal,
+            SEALED,
         ),
         row(
             "no multicast, UDP behind a hop-by-hop header",

@@ -12,9 +12,10 @@ use ipvlan_common::{
 use ipvlan_tests::frame::{self, Link};
 
 use super::{
-    FOREIGN, FROM_LAN, Origin, Row, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, by, drop_for, row, udp4, udp6,
+    FOREIGN, FROM_LAN, Origin, Row, SEALED, SHARED, Stamp, TO_ALL, TO_LAN, UNSEALED, arp, by, drop_for, row,
+    udp4, udp6,
 };
-use crate::world::{A, B, INNER, LAN, LAN_MAC, LAN6, MAC, NOBODY, PARENT, SHY, ip4, ip6, link_local, seal};
+use crate::world::{A, B, INNER, LAN, LAN_MAC, LAN6, MAC, NOBODY, PARENT, SHY, ip4, ip6, link_local};
 
 pub(super) fn ingress() -> Result<Vec<Row>> {
     use ArpOperation as Op;
@@ -23,9 +24,9 @@ pub(super) fn ingress() -> Result<Vec<Row>> {
     cut.truncate(33);
     let flood = Link::broadcast(LAN_MAC);
     Ok(vec![
-        at("wire to an endpoint", UNSEALED, udp4(FROM_LAN, LAN, ip4(A))?, Verdict::Seal),
-        at("wire to an endpoint, IPv6", UNSEALED, udp6(FROM_LAN, LAN6, ip6(A))?, Verdict::Seal),
-        at("wire to an endpoint's link-local", UNSEALED, udp6(FROM_LAN, LAN6, link_local(A))?, Verdict::Seal),
+        at("wire to an endpoint", UNSEALED, udp4(FROM_LAN, LAN, ip4(A))?, SEALED),
+        at("wire to an endpoint, IPv6", UNSEALED, udp6(FROM_LAN, LAN6, ip6(A))?, SEALED),
+        at("wire to an endpoint's link-local", UNSEALED, udp6(FROM_LAN, LAN6, link_local(A))?, SEALED),
         at(
             "wire to the host",
             UNSEALED,
@@ -44,13 +45,13 @@ pub(super) fn ingress() -> Result<Vec<Row>> {
             udp6(FROM_LAN, LAN6, ip6(INNER))?,
             drop_for(INNER, Internal),
         ),
-        at("wire broadcast", UNSEALED, arp(flood, Op::REQUEST, LAN_MAC, LAN, ip4(A))?, Verdict::Seal),
-        at("wire LLDP", UNSEALED, frame::raw(flood, 0x88cc, &[0; 46])?, Verdict::Seal),
+        at("wire broadcast", UNSEALED, arp(flood, Op::REQUEST, LAN_MAC, LAN, ip4(A))?, SEALED),
+        at("wire LLDP", UNSEALED, frame::raw(flood, 0x88cc, &[0; 46])?, SEALED),
         at(
             "wire ARP reply to an endpoint",
             UNSEALED,
             arp(FROM_LAN, Op::REPLY, LAN_MAC, LAN, ip4(A))?,
-            Verdict::Seal,
+            SEALED,
         ),
         at(
             "wire ARP reply to an internal endpoint",
@@ -99,7 +100,12 @@ pub(super) fn ingress() -> Result<Vec<Row>> {
             udp4(Link::shared(LAN_MAC), FOREIGN, LAN)?,
             drop_for(PARENT, Unsealed),
         ),
-        at("stale seal to the host", (A, seal(B)), udp4(SHARED, ip4(A), LAN)?, drop_for(PARENT, Unsealed)),
+        at(
+            "stale seal to the host",
+            Stamp::Sealed(A, B),
+            udp4(SHARED, ip4(A), LAN)?,
+            drop_for(PARENT, Unsealed),
+        ),
     ])
 }
 

@@ -10,8 +10,8 @@ use ipvlan_common::{
 };
 use ipvlan_tests::frame::Link;
 
-use super::{FROM_LAN, Row, SHARED, TO_ALL, UNSEALED, by, drop_for, row, udp4};
-use crate::world::{A, B, INNER, INNER_PEER, LAN, LAN_MAC, NOBODY, OTHER, PARENT, SHY, SHY_PEER, ip4, seal};
+use super::{FROM_LAN, Row, SHARED, Stamp, TO_ALL, UNSEALED, by, drop_for, row, udp4};
+use crate::world::{A, B, INNER, INNER_PEER, LAN, LAN_MAC, NOBODY, OTHER, PARENT, SHY, SHY_PEER, ip4};
 
 pub(super) fn rows() -> Result<Vec<Row>> {
     let unicast = |source| udp4(SHARED, ip4(source), ip4(B));
@@ -32,18 +32,24 @@ pub(super) fn rows() -> Result<Vec<Row>> {
             drop_for(A, SourceMac),
         ),
         at("bypassed egress", B, UNSEALED, unicast(A)?, drop_for(B, Unsealed)),
-        at("somebody's slot without a seal", B, (A, 0), unicast(A)?, drop_for(B, Unsealed)),
-        at("somebody's slot with another's seal", B, (A, seal(OTHER)), unicast(A)?, drop_for(B, Unsealed)),
+        at("somebody's slot without a seal", B, Stamp::Raw(A, 0), unicast(A)?, drop_for(B, Unsealed)),
         at(
-            "the wire's slot with another's seal",
+            "somebody's slot with another's seal",
             B,
-            (PARENT, seal(OTHER)),
+            Stamp::Sealed(A, OTHER),
             unicast(A)?,
             drop_for(B, Unsealed),
         ),
-        at("slot of nobody", B, (NOBODY, 0), unicast(A)?, drop_for(B, Unsealed)),
+        at(
+            "the wire's slot with another's seal",
+            B,
+            Stamp::Sealed(PARENT, OTHER),
+            unicast(A)?,
+            drop_for(B, Unsealed),
+        ),
+        at("slot of nobody", B, Stamp::Raw(NOBODY, 0), unicast(A)?, drop_for(B, Unsealed)),
         at("slot of nobody with a seal", B, by(NOBODY), unicast(A)?, drop_for(B, Unsealed)),
-        at("slot beyond the table", B, (0xffff, seal(A)), unicast(A)?, drop_for(B, Unsealed)),
+        at("slot beyond the table", B, Stamp::Sealed(0xffff, A), unicast(A)?, drop_for(B, Unsealed)),
         at("another network", B, by(OTHER), unicast(OTHER)?, drop_for(OTHER, OtherNetwork)),
         at("flood of another network", B, by(OTHER), flood(OTHER)?, drop_for(B, Flood)),
         at("private peer", SHY, by(SHY_PEER), unicast(SHY_PEER)?, drop_for(SHY_PEER, Private)),

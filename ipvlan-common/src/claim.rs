@@ -1,0 +1,65 @@
+//! Whom a frame claims to come from and to be for.
+
+use crate::{
+    DropReason, Slot,
+    packet::{self, Arp, Frame, Ipv4, Ipv6, Packet},
+    tables::Tables,
+};
+
+/// The addresses in a frame. Who holds them is looked up only where it is asked.
+#[derive(Clone, Copy)]
+pub(crate) enum Claim {
+    Ipv4 { source: [u8; 4], destination: [u8; 4] },
+    Ipv6 { source: [u8; 16], destination: [u8; 16] },
+}
+
+impl<P: Packet + ?Sized> Frame<'_, P> {
+    /// `None` where the frame has no such addresses, or is malformed.
+    #[inline(always)]
+    pub(crate) fn claim(&self) -> Option<Claim> {
+        Some(match self.ethernet.ethertype {
+            packet::ARP => {
+                let Arp { sender, target, .. } = Arp::parse(self.packet).ok()?;
+                Claim::Ipv4 { source: sender, destination: target }
+            }
+            packet::IPV4 => {
+                let Ipv4 { source, destination, .. } = Ipv4::parse(self.packet).ok()?;
+                Claim::Ipv4 { source, destination }
+            }
+            packet::IPV6 => {
+                let Ipv6 { source, destination, .. } = Ipv6::parse(self.packet).ok()?;
+                Claim::Ipv6 { source, destination }
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl Claim {
+    /// Which endpoint of `parent` holds the source.
+    #[inline(always)]
+    pub(crate) fn source_holder(&self, parent: Slot, tables: &impl Tables) -> Option<Slot> {
+        match *self {
+            Self::Ipv4 { source, .. } => tables.ipv4(parent, source),
+            Self::Ipv6 { source, .. } => tables.ipv6(parent, source),
+        }
+    }
+
+    /// Which endpoint of `parent` holds the destination.
+    #[inline(always)]
+    pub(crate) fn destination_holder(&self, parent: Slot, tables: &impl Tables) -> Option<Slot> {
+        match *self {
+            Self::Ipv4 { destination, .. } => tables.ipv4(parent, destination),
+            Self::Ipv6 { destination, .. } => tables.ipv6(parent, destination),
+        }
+    }
+
+    /// Why to drop it if the source isn't the sender's.
+    #[inline(always)]
+    pub(crate) const fn spoof(&self) -> DropReason {
+        match self {
+            Self::Ipv4 { .. } => DropReason::SourceIpv4,
+            Self::Ipv6 { .. } => DropReason::SourceIpv6,
+        }
+    }
+}

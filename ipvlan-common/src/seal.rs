@@ -1,0 +1,175 @@
+//! The seal: what a program that accepts a frame leaves on it, and every place where it can come out asks for.
+//!
+//! A keyed hash of who speaks to whom, so that a seal which somebody gets to see, as root inside can on an interface without our
+//! programs, is of no use on another frame.
+
+use core::hint::black_box;
+
+use crate::{
+    packet::{self, Arp, Frame, Ipv4, Ipv6, Packet, part},
+    types::{Key, L3, SlotEntry},
+};
+
+/// Bytes of a broadcast or multicast that its seal covers: all of what ARP and most of neighbour discovery say.
+const GROUP_BYTES: usize = 128;
+const WORD: usize = size_of::<u64>();
+
+/// The seal of a frame of `sender`.
+#[inline(always)]
+pub fn seal<P: Packet + ?Sized>(frame: &Frame<'_, P>, sender: &SlotEntry) -> u32 {
+    let mut hash = SipHash13::new(sender.key);
+    // The host routes it: it gets new MACs, and NAT may change the source.
+    let routed = sender.flags & L3 != 0;
+    let mask = if routed { 0 } else { !0 };
+    let pair = |source: [u8; 4], destination: [u8; 4]| {
+        (mask & u64::from(u32::from_le_bytes(source))) << 32 | u64::from(u32::from_le_bytes(destination))
+    };
+    // Where the addresses are, whether or not the rest holds: what to make of that is for others to say.
+    match frame.ethernet.ethertype {
+        packet::ARP => {
+            let addresses = (frame.packet.load(Arp::SENDER), frame.packet.load(Arp::TARGET));
+            if let (Some(sender), Some(target)) = addresses {
+                hash.write(pair(sender, target));
+            }
+        }
+        packet::IPV4 => {
+            if let Some([a, b, c, d, destination @ ..]) = frame.packet.load::<8>(Ipv4::ADDRESSES) {
+                hash.write(pair([a, b, c, d], destination));
+            }
+        }
+        packet::IPV6 => {
+            if let Some(addresses) = frame.packet.load::<32>(Ipv6::ADDRESSES) {
+                hash.write(mask & word(&addresses, 0));
+                hash.write(mask & word(&addresses, 8));
+                hash.write(word(&addresses, 16));
+                hash.write(word(&addresses, 24));
+            }
+        }
+        _ => {}
+    }
+    if !routed && frame.ethernet.is_group() {
+        hash.write(digest(frame.packet, sender.key));
+    }
+    let [a, b, c, d, e, f] = if routed { [0; 6] } else { frame.ethernet.destination };
+    hash.finish([a, b, c, d, e, f, kind(frame.ethernet.ethertype)]) as u32
+}
+
+/// Tells apart what may be sealed as the same bytes. Of other EtherTypes only the wire's broadcasts are, whole.
+#[inline(always)]
+const fn kind(ethertype: u16) -> u8 {
+    match ethertype {
+        packet::ARP => 1,
+        packet::IPV4 => 2,
+        packet::IPV6 => 3,
+        _ => 0,
+    }
+}
+
+#[inline(always)]
+fn word(bytes: &[u8], offset: usize) -> u64 {
+    u64::from_le_bytes(part(bytes, offset))
+}
+
+/// Of length and first bytes, the last ones among them where the frame is shorter. Its own function: it is long, and seldom needed.
+#[inline(never)]
+fn digest<P: Packet + ?Sized>(packet: &P, key: Key) -> u64 {
+    let mut hash = SipHash13::new(key);
+    let length = packet.len();
+    hash.write(length as u64);
+    // Not unrolled, which would make every program four times as long.
+    for offset in (0..black_box(GROUP_BYTES).min(GROUP_BYTES)).step_by(WORD) {
+        let Some(word) = packet.load_at(offset) else { break };
+        hash.write(u64::from_le_bytes(word));
+    }
+    if let Some(word) = packet.load_at(length.saturating_sub(WORD)).filter(|_| length < GROUP_BYTES) {
+        hash.write(u64::from_le_bytes(word));
+    }
+    hash.finish([0; 7])
+}
+
+/// SipHash-1-3 of words and a last seven bytes, a pseudorandom function made for short inputs (Aumasson and Bernstein, 2012).
+pub struct SipHash13 {
+    v: [u64; 4],
+    bytes: u64,
+}
+
+impl SipHash13 {
+    /// Starts with a secret key.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new([k0, k1]: Key) -> Self {
+        let v = [
+            k0 ^ 0x736f_6d65_7073_6575,
+            k1 ^ 0x646f_7261_6e64_6f6d,
+            k0 ^ 0x6c79_6765_6e65_7261,
+            k1 ^ 0x7465_6462_7974_6573,
+        ];
+        Self { v, bytes: 0 }
+    }
+
+    /// Takes in eight bytes, read as a little-endian word.
+    #[inline(always)]
+    pub const fn write(&mut self, word: u64) {
+        self.bytes += WORD as u64;
+        self.compress(word);
+    }
+
+    /// The hash of what was written and of `last`.
+    #[must_use]
+    #[inline(always)]
+    pub const fn finish(mut self, last: [u8; 7]) -> u64 {
+        let [a, b, c, d, e, f, g] = last;
+        let length = (self.bytes + last.len() as u64) as u8;
+        self.compress(u64::from_le_bytes([a, b, c, d, e, f, g, length]));
+        self.v[2] ^= 0xff;
+        self.round();
+        self.round();
+        self.round();
+        self.v[0] ^ self.v[1] ^ self.v[2] ^ self.v[3]
+    }
+
+    #[inline(always)]
+    const fn compress(&mut self, word: u64) {
+        self.v[3] ^= word;
+        self.round();
+        self.v[0] ^= word;
+    }
+
+    #[inline(always)]
+    const fn round(&mut self) {
+        let [mut a, mut b, mut c, mut d] = self.v;
+        a = a.wrapping_add(b);
+        c = c.wrapping_add(d);
+        b = b.rotate_left(13) ^ a;
+        d = d.rotate_left(16) ^ c;
+        a = a.rotate_left(32).wrapping_add(d);
+        c = c.wrapping_add(b);
+        d = d.rotate_left(21) ^ a;
+        b = b.rotate_left(17) ^ c;
+        c = c.rotate_left(32);
+        self.v = [a, b, c, d];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::hash::Hasher as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn is_siphash_1_3(key in any::<Key>(), words in proptest::collection::vec(any::<u64>(), 0..40), last: [u8; 7]) {
+            let mut ours = SipHash13::new(key);
+            let mut theirs = siphasher::sip::SipHasher13::new_with_keys(key[0], key[1]);
+            for word in words {
+                ours.write(word);
+                theirs.write(&word.to_le_bytes());
+            }
+            theirs.write(&last);
+            prop_assert_eq!(ours.finish(last), theirs.finish());
+        }
+    }
+}

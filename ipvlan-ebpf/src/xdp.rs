@@ -1,0 +1,91 @@
+//! The parent's XDP program: what the wire may not send is dropped before the kernel has made anything of it.
+
+use core::ptr;
+
+use aya_ebpf::{
+    bindings::xdp_action::{XDP_DROP, XDP_PASS},
+    programs::XdpContext,
+};
+use ipvlan_common::{
+    Hook, Verdict, decide,
+    event::HEAD,
+    packet::{Ethernet, Metadata, Packet},
+};
+
+use crate::{action, identity, maps::Maps, report::Reported};
+
+/// A frame as the driver has it. What is longer than its first buffer shows as cut, passes here, and is judged at tc.
+struct Frame {
+    start: usize,
+    end: usize,
+}
+
+impl Packet for Frame {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        const { assert!(N.is_multiple_of(2)) };
+        let start = self.start + offset;
+        if start + N > self.end {
+            return None;
+        }
+        let mut bytes = [0; N];
+        for (index, pair) in bytes.chunks_exact_mut(2).enumerate() {
+            let half = (start as *const u16).wrapping_add(index);
+            // SAFETY: inside `start..start + N`, which the driver holds; a header starts at an even address.
+            pair.copy_from_slice(&unsafe { ptr::read(half) }.to_ne_bytes());
+        }
+        Some(bytes)
+    }
+
+    /// No rule about the wire asks for it.
+    #[inline(always)]
+    fn load_at<const N: usize>(&self, _: usize) -> Option<[u8; N]> {
+        None
+    }
+}
+
+impl Reported for Frame {
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        self.len() as u32
+    }
+
+    #[inline(always)]
+    fn protocol(&self) -> u16 {
+        Ethernet::parse(self).map_or(0, |it| it.ethertype)
+    }
+
+    /// In two sizes, since a copy of any other would be a loop: that of the shortest frame on a wire, and all that there is room for.
+    #[inline(always)]
+    fn capture(&self, head: *mut [u8; HEAD]) -> u32 {
+        const SHORTEST: usize = 60;
+        if let Some(bytes) = self.load::<HEAD>(0) {
+            // SAFETY: the caller's record has room for it.
+            unsafe { head.write(bytes) };
+            HEAD as u32
+        } else if let Some(bytes) = self.load::<SHORTEST>(0) {
+            // SAFETY: as above.
+            unsafe { head.cast::<[u8; SHORTEST]>().write(bytes) };
+            SHORTEST as u32
+        } else {
+            0
+        }
+    }
+}
+
+#[inline(always)]
+pub(crate) fn run(ctx: &XdpContext) -> u32 {
+    let frame = Frame { start: ctx.data(), end: ctx.data_end() };
+    match decide(Hook::ParentXdp, &frame, &Metadata::default(), &identity::load(), &Maps) {
+        Verdict::Drop { slot, reason } => {
+            action::drop(&frame, Hook::ParentXdp, slot, reason);
+            XDP_DROP
+        }
+        _ => XDP_PASS,
+    }
+}
