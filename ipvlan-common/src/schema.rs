@@ -1,17 +1,39 @@
 //! Names and sizes of maps and programs: one source for both sides.
 
+use crate::Slot;
+
 /// Part of the pin path. Raise it when a layout in [`crate::types`] or the meaning of a field changes.
 pub const ABI_VERSION: u32 = 2;
 
-/// Highest number of parents and endpoints under one controller; slots run from 1 to this minus one.
-pub const SLOTS: u32 = 4096;
-/// Addresses, per family: an endpoint has one IPv4 address, and up to two IPv6 addresses.
+/// Parents and endpoints that there is room for, together, where nothing else is asked for. Their slots run from 1.
+pub const CAPACITY: Slot = 4096;
+/// The most room that can be asked for: an endpoint with slot 0xFFFE, EUI-64's own filler, would share its parent's link-local
+/// address.
+pub const MAX_CAPACITY: Slot = 0xFFFD;
+/// Slots in an object as it is compiled; slot 0 is nobody's.
+pub const SLOTS: u32 = CAPACITY as u32 + 1;
+/// Addresses, per family, in an object as it is compiled: an endpoint has up to two IPv6 addresses.
 pub const ADDRESSES: u32 = 2 * SLOTS;
+/// Pairs of slot and reason that are counted, in an object as it is compiled; beyond, frames are dropped uncounted.
+pub const DROP_COUNTERS: u32 = 4 * SLOTS;
+
+/// The maps that are made larger or smaller than they were compiled, with their entries.
+#[must_use]
+pub fn sized_maps(capacity: Slot) -> [(&'static str, u32); 6] {
+    let scale = |compiled: u32| compiled / SLOTS * (u32::from(capacity) + 1);
+    [
+        (SLOT_MAP, scale(SLOTS)),
+        (TRAFFIC_MAP, scale(SLOTS)),
+        (GROUP_MAP, scale(SLOTS)),
+        (IPV4_MAP, scale(ADDRESSES)),
+        (IPV6_MAP, scale(ADDRESSES)),
+        (DROP_MAP, scale(DROP_COUNTERS)),
+    ]
+}
+
 /// Broadcasts and multicasts that an endpoint may send at once before its rate limits it: a tenth of the queue that all
 /// endpoints of a parent share (`IPVLAN_QBACKLOG_LIMIT`, Linux 6.12).
 pub const GROUP_BURST: u64 = 100;
-/// Pairs of slot and reason that are counted; beyond, frames are dropped uncounted.
-pub const DROP_COUNTERS: u32 = 16_384;
 /// Bytes of the ring buffer that all programs report drops to: a power of two, and of pages.
 pub const EVENT_BYTES: u32 = 256 << 10;
 

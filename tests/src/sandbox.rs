@@ -164,6 +164,7 @@ pub struct Sandbox {
     pins: PathBuf,
     ctl: Option<PathBuf>,
     narrate: bool,
+    capacity: Option<u16>,
 }
 
 impl Sandbox {
@@ -183,6 +184,7 @@ impl Sandbox {
             name,
             ctl: None,
             narrate: false,
+            capacity: None,
         };
         sandbox.lan.sysctl("net/ipv4/ip_forward", "1")?;
         sandbox.lan.sysctl("net/ipv6/conf/all/forwarding", "1")?;
@@ -211,6 +213,11 @@ impl Sandbox {
     /// Whether to print the commands that change something, as a user would type them.
     pub const fn narrate(&mut self, narrate: bool) {
         self.narrate = narrate;
+    }
+
+    /// Room for endpoints and parents, instead of the default; to be set before the first network.
+    pub const fn set_capacity(&mut self, capacity: u16) {
+        self.capacity = Some(capacity);
     }
 
     /// Makes `network`, with the LAN host as its gateway and an address of the host in it.
@@ -322,6 +329,9 @@ impl Sandbox {
     pub fn ctl_command(&self) -> Result<Command> {
         let mut command = Command::new(self.ctl.clone().map_or_else(ctl_path, Ok)?);
         command.env("IPVLAN_ROOT", self.root.path()).env("IPVLAN_PIN_DIR", &self.pins);
+        if let Some(capacity) = self.capacity {
+            command.env("IPVLAN_CAPACITY", capacity.to_string());
+        }
         Ok(command)
     }
 

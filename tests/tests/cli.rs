@@ -56,6 +56,7 @@ const ANYWHERE: Table = Table {
         ("network create --subnet 192.168.1.0/24 n", &["parent"]),
         ("network create --subnet 192.168.1.0/24 -o parent=lo n", &["loopback"]),
         ("network create --subnet 192.168.1.0/24 -o parent=eth0 a/b", &["a/b"]),
+        ("network create --capacity 65534 --subnet 192.168.1.0/24 -o parent=eth0 n", &["65534", "2..=65533"]),
         ("network rm nowhere", &["nowhere"]),
         ("network inspect nowhere", &["nowhere"]),
         ("detach nobody", &["nobody"]),
@@ -88,6 +89,7 @@ const WITH_NETWORK: Table = Table {
     rows: &[
         ("network create --subnet 192.168.9.0/24 -o parent=eth0 db_net", &["db_net", "exists"]),
         ("network create --subnet 192.168.0.0/16 -o parent=eth0 n", &["192.168.0.0/16", "db_net"]),
+        ("network create --capacity 9 --subnet 192.168.9.0/24 -o parent=eth0 n", &["capacity 9", "4096"]),
         ("network rm db_net", &["db_net", "taken"]),
         ("attach db_net --netns {netns} --ip 192.168.1.11", &["192.168.1.11", "taken"]),
         ("attach db_net --netns {netns} --ip6 fd00:1::11", &["fd00:1::11", "taken"]),

@@ -34,7 +34,7 @@ impl Dataplane {
     /// Where there is no BPF file system, or the kernel refuses a program.
     pub fn costs(scratch: &Path) -> Result<Vec<Cost>, BpfError> {
         let pins = Pins::create(scratch)?;
-        let costs = object::pin_maps(&pins).and_then(|()| measure(&pins));
+        let costs = object::pin_maps(&pins, 1).and_then(|()| measure(&pins));
         pins.remove_all()?;
         costs
     }

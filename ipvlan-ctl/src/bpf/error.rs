@@ -34,6 +34,14 @@ pub enum BpfError {
     /// The object or a map was refused.
     #[error("cannot load the programs' maps: {0}")]
     Load(#[from] EbpfError),
+    /// A map has no room left.
+    #[error("map {map} is full: all of its {entries} entries are taken")]
+    Full {
+        /// The map's name.
+        map: &'static str,
+        /// How many it holds.
+        entries: u32,
+    },
     /// A map operation was refused.
     #[error("map {map}: cannot {action}: {source}")]
     Map {

@@ -21,7 +21,7 @@ pub use error::BpfError;
 pub use events::{Events, Lost};
 use ipnet::Ipv4Net;
 use ipvlan_common::{
-    DropReason, Identity, Slot, SlotEntry, schema,
+    DropReason, Identity, Slot, SlotEntry,
     types::{INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, VEPA, WIRE},
 };
 #[doc(hidden)]
@@ -145,22 +145,35 @@ pub struct Dataplane {
 }
 
 impl Dataplane {
-    /// Opens the shared maps below `pin_dir`, which must be on a BPF file system; makes and pins those that are missing.
+    /// Opens the shared maps below `pin_dir`, which must be on a BPF file system; makes and pins those that are missing, for as
+    /// many endpoints and parents as `capacity`.
     ///
     /// # Errors
     /// Where there is no BPF file system, a pinned map has another layout, or the kernel refuses a map.
-    pub fn open(pin_dir: &Path) -> Result<Self, BpfError> {
+    pub fn create(pin_dir: &Path, capacity: Slot) -> Result<Self, BpfError> {
         let pins = Pins::create(pin_dir)?;
         if !pins.has_maps() {
-            object::pin_maps(&pins)?;
+            object::pin_maps(&pins, capacity)?;
         }
         Ok(Self { tables: Tables::open(&pins)?, pins })
     }
 
-    /// Whether `pin_dir` holds anything of ours.
+    /// Opens the shared maps below `pin_dir`; makes nothing, and is `None` where they aren't complete.
+    ///
+    /// # Errors
+    /// Where a pinned map has another layout or can't be opened.
+    pub fn open(pin_dir: &Path) -> Result<Option<Self>, BpfError> {
+        let pins = Pins::new(pin_dir);
+        if !pins.has_maps() {
+            return Ok(None);
+        }
+        Ok(Some(Self { tables: Tables::open(&pins)?, pins }))
+    }
+
+    /// How many endpoints and parents the shared maps have room for: their highest slot.
     #[must_use]
-    pub fn exists(pin_dir: &Path) -> bool {
-        Pins::new(pin_dir).exists()
+    pub const fn capacity(&self) -> Slot {
+        self.tables.capacity
     }
 
     /// Removes the shared maps, and any link that is still pinned, below `pin_dir`. Nothing there is fine.
@@ -266,6 +279,3 @@ impl Dataplane {
 
 const NANOS_PER_SECOND: u32 = 1_000_000_000;
 const LOOPBACK: &str = "lo";
-
-/// Highest slot that the shared maps have room for.
-pub const MAX_SLOT: Slot = (schema::SLOTS - 1) as Slot;

@@ -1,7 +1,7 @@
 //! The compiled programs, and loading them.
 
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned, programs::SchedClassifier};
-use ipvlan_common::{Identity, schema};
+use ipvlan_common::{Identity, Slot, schema};
 
 use super::{BpfError, pins::Pins, tables};
 
@@ -10,9 +10,13 @@ pub static PROGRAMS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/i
 /// The tests' program that gives a frame a seal before it tail-calls the program under test.
 pub static PRIME: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/prime"));
 
-/// Creates and pins the maps that are missing.
-pub(super) fn pin_maps(pins: &Pins) -> Result<(), BpfError> {
-    EbpfLoader::new().default_map_pin_directory(pins.maps()).load(PROGRAMS)?;
+/// Creates and pins the maps that are missing, for as many endpoints and parents as `capacity`.
+pub(super) fn pin_maps(pins: &Pins, capacity: Slot) -> Result<(), BpfError> {
+    let mut loader = EbpfLoader::new();
+    for (name, entries) in schema::sized_maps(capacity) {
+        loader.map_max_entries(name, entries);
+    }
+    loader.default_map_pin_directory(pins.maps()).load(PROGRAMS)?;
     Ok(())
 }
 

@@ -7,8 +7,8 @@ use ipvlan_common::{
     DropReason, Slot, SlotEntry,
     event::EventBudget,
     schema::{
-        ADDRESSES, BUDGET_MAP, DROP_COUNTERS, DROP_MAP, EVENT_BYTES, EVENT_MAP, GROUP_MAP, IPV4_MAP,
-        IPV6_MAP, MONITOR_MAP, SLOT_MAP, SLOTS, TRAFFIC_MAP,
+        BUDGET_MAP, DROP_MAP, EVENT_BYTES, EVENT_MAP, GROUP_MAP, IPV4_MAP, IPV6_MAP, MONITOR_MAP, SLOT_MAP,
+        TRAFFIC_MAP, sized_maps,
     },
     types::{DropKey, Ipv4Key, Ipv6Key, Traffic},
 };
@@ -21,36 +21,45 @@ pub(super) struct Tables {
     ipv6: HashMap<MapData, Ipv6Key, Slot>,
     traffic: PerCpuArray<MapData, Traffic>,
     drops: PerCpuHashMap<MapData, DropKey, u64>,
+    pub(super) capacity: Slot,
 }
 
-/// Compares each pinned map's sizes with this version's.
-pub(super) fn check_layout(pins: &Pins) -> Result<(), BpfError> {
+/// Compares each pinned map's sizes with this version's; returns the capacity that they were made for.
+pub(super) fn check_layout(pins: &Pins) -> Result<Slot, BpfError> {
     let expected = [
-        (SLOT_MAP, size_of::<u32>(), size_of::<SlotEntry>(), SLOTS),
-        (IPV4_MAP, size_of::<Ipv4Key>(), size_of::<Slot>(), ADDRESSES),
-        (IPV6_MAP, size_of::<Ipv6Key>(), size_of::<Slot>(), ADDRESSES),
-        (TRAFFIC_MAP, size_of::<u32>(), size_of::<Traffic>(), SLOTS),
-        (DROP_MAP, size_of::<DropKey>(), size_of::<u64>(), DROP_COUNTERS),
-        (GROUP_MAP, size_of::<u32>(), size_of::<u64>(), SLOTS),
-        (EVENT_MAP, 0, 0, EVENT_BYTES),
-        (MONITOR_MAP, size_of::<u32>(), size_of::<u64>(), 1),
-        (BUDGET_MAP, size_of::<u32>(), size_of::<EventBudget>(), 1),
+        (SLOT_MAP, size_of::<u32>(), size_of::<SlotEntry>()),
+        (IPV4_MAP, size_of::<Ipv4Key>(), size_of::<Slot>()),
+        (IPV6_MAP, size_of::<Ipv6Key>(), size_of::<Slot>()),
+        (TRAFFIC_MAP, size_of::<u32>(), size_of::<Traffic>()),
+        (DROP_MAP, size_of::<DropKey>(), size_of::<u64>()),
+        (GROUP_MAP, size_of::<u32>(), size_of::<u64>()),
+        (EVENT_MAP, 0, 0),
+        (MONITOR_MAP, size_of::<u32>(), size_of::<u64>()),
+        (BUDGET_MAP, size_of::<u32>(), size_of::<EventBudget>()),
     ];
-    for (name, key, value, entries) in expected {
-        let path = pins.map(name);
-        let info = MapInfo::from_pin(&path).map_err(map(name, "open its pin"))?;
-        if (info.key_size() as usize, info.value_size() as usize, info.max_entries()) != (key, value, entries)
-        {
-            return Err(BpfError::Layout(path));
+    let info = |name| MapInfo::from_pin(pins.map(name)).map_err(map(name, "open its pin"));
+    let capacity = Slot::try_from(info(SLOT_MAP)?.max_entries().saturating_sub(1))
+        .map_err(|_| BpfError::Layout(pins.map(SLOT_MAP)))?;
+    let sized = sized_maps(capacity);
+    let entries = |name| {
+        let sized = sized.iter().find(|(map, _)| *map == name).map(|(_, entries)| *entries);
+        sized.unwrap_or(if name == EVENT_MAP { EVENT_BYTES } else { 1 })
+    };
+    for (name, key, value) in expected {
+        let info = info(name)?;
+        let found = (info.key_size() as usize, info.value_size() as usize, info.max_entries());
+        if found != (key, value, entries(name)) {
+            return Err(BpfError::Layout(pins.map(name)));
         }
     }
-    Ok(())
+    Ok(capacity)
 }
 
 impl Tables {
     pub(super) fn open(pins: &Pins) -> Result<Self, BpfError> {
-        check_layout(pins)?;
+        let capacity = check_layout(pins)?;
         Ok(Self {
+            capacity,
             slots: open(pins, SLOT_MAP)?,
             ipv4: open(pins, IPV4_MAP)?,
             ipv6: open(pins, IPV6_MAP)?,
@@ -68,11 +77,11 @@ impl Tables {
             IpAddr::V4(ip) => self
                 .ipv4
                 .insert(Ipv4Key::new(parent, ip.octets()), slot, 0)
-                .map_err(map(IPV4_MAP, "add an address")),
+                .map_err(|error| full_or(IPV4_MAP, "add an address", self.capacity, error)),
             IpAddr::V6(ip) => self
                 .ipv6
                 .insert(Ipv6Key::new(parent, ip.octets()), slot, 0)
-                .map_err(map(IPV6_MAP, "add an address")),
+                .map_err(|error| full_or(IPV6_MAP, "add an address", self.capacity, error)),
         }
     }
 
@@ -136,6 +145,17 @@ where
 
 pub(super) fn map(map: &'static str, action: &'static str) -> impl FnOnce(MapError) -> BpfError {
     move |source| BpfError::Map { map, action, source }
+}
+
+fn full_or(name: &'static str, action: &'static str, capacity: Slot, source: MapError) -> BpfError {
+    match source {
+        MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(nix::libc::E2BIG) => {
+            let entries =
+                sized_maps(capacity).iter().find(|(map, _)| *map == name).map_or(0, |sized| sized.1);
+            BpfError::Full { map: name, entries }
+        }
+        other => map(name, action)(other),
+    }
 }
 
 fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {

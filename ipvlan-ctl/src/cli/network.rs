@@ -2,13 +2,14 @@
 
 use clap::{Args, Subcommand};
 use comfy_table::Cell;
+use ipvlan_common::schema::MAX_CAPACITY;
 
 use super::{
     Format,
     render::{finish, join, json, or_dash, print_table, print_warnings, state},
 };
 use crate::{
-    model::{NetworkSpec, RawNetwork},
+    model::{NetworkSpec, RawNetwork, Slot},
     service::{Error, NetworkReport, Report, Root, Session},
 };
 
@@ -66,6 +67,10 @@ pub(super) struct Create {
     /// Set an option of the driver
     #[arg(short = 'o', long = "opt", value_name = "KEY=VALUE")]
     options: Vec<String>,
+    /// Room for endpoints and parents of all networks, made with the first network
+    #[arg(long, value_name = "N", env = "IPVLAN_CAPACITY",
+          value_parser = clap::value_parser!(Slot).range(2..=i64::from(MAX_CAPACITY)))]
+    capacity: Option<Slot>,
     /// Name of the network
     name: String,
 }
@@ -104,11 +109,11 @@ impl Command {
 
 impl Create {
     fn execute(self, root: &Root, format: Format) -> Result<u8, Error> {
-        let Self { subnets, gateways, internal, options, name } = self;
+        let Self { subnets, gateways, internal, options, capacity, name } = self;
         let spec = NetworkSpec::parse(&RawNetwork { name, subnets, gateways, internal, options })?;
         let name = spec.name.to_string();
         let mut session = Session::begin(root)?;
-        let result = session.create_network(spec);
+        let result = session.create_network(spec, capacity);
         print_warnings(&session.take_warnings());
         result?;
         if format == Format::Json {

@@ -87,14 +87,15 @@ pub fn link_local(mac: [u8; 6], slot: Slot) -> Ipv6Addr {
 
 #[cfg(test)]
 mod tests {
+    use ipvlan_common::schema::MAX_CAPACITY;
+
     use super::*;
-    use crate::model::MAX_SLOT;
 
     #[test]
     fn link_local_is_the_parents_with_the_slot_inside() {
         let mac = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
         assert_eq!(link_local(mac, 0x0102), "fe80::5054:1:212:3456".parse::<Ipv6Addr>().unwrap());
         let parents_own: Ipv6Addr = "fe80::5054:ff:fe12:3456".parse().unwrap();
-        assert!((1..=MAX_SLOT).all(|slot| link_local(mac, slot) != parents_own));
+        assert!((1..=MAX_CAPACITY).all(|slot| link_local(mac, slot) != parents_own));
     }
 }

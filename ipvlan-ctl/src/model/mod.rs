@@ -16,12 +16,6 @@ pub use subnet::Pool;
 /// The number of an endpoint or of a parent.
 pub type Slot = ipvlan_common::types::Slot;
 
-/// The last slot that the maps have room for.
-pub const MAX_SLOT: Slot = (ipvlan_common::schema::SLOTS - 1) as Slot;
-
-// 0xFFFE is EUI-64's own filler: an endpoint with that slot would share the parent's link-local address.
-const _: () = assert!(ipvlan_common::schema::SLOTS <= 0xFFFE);
-
 /// A value that can't be used, whatever the state of the machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {

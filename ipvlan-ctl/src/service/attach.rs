@@ -57,11 +57,11 @@ impl Session {
         let parent = self.parent(&network)?;
         self.check_parent_is_there(&network, &parent)?;
         // A reboot clears the pins, and with them the parent's programs: no endpoint may go up without those.
-        if !Dataplane::exists(self.root.pin_dir()) {
+        let Some(dataplane) = Dataplane::open(self.root.pin_dir())? else {
             return Err(Error::ProgramsGone { network: network.spec.name.to_string() });
-        }
+        };
 
-        let slot = self.store.free_slot()?;
+        let slot = self.free_slot(dataplane.capacity())?;
         let name = self.endpoint_name(request, &network, slot)?;
         let addresses = Addresses {
             link_local: network.spec.pool_for(false).map(|_| link_local(parent.mac, slot)),

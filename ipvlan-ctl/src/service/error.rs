@@ -3,13 +3,13 @@
 use std::{io, net::IpAddr, path::PathBuf};
 
 use ipnet::IpNet;
-use ipvlan_common::DropReason;
+use ipvlan_common::{DropReason, schema::MAX_CAPACITY};
 
 use super::preflight::MINIMUM_KERNEL;
 use crate::{
     bpf::BpfError,
     ipam::Exhausted,
-    model::{Flag, Invalid, Mode},
+    model::{Flag, Invalid, Mode, Slot},
     netlink::{NetlinkError, Netns, NetnsError},
     store::StoreError,
 };
@@ -168,6 +168,21 @@ pub enum Error {
         parent_mtu: u32,
     },
 
+    /// All slots are taken.
+    #[error("all {capacity} places for endpoints and parents are taken")]
+    NoSlot {
+        /// How many there are.
+        capacity: Slot,
+    },
+    /// The shared maps exist, with another size.
+    #[error("capacity {asked} can't be had: the maps that all networks share were made for {capacity}")]
+    OtherCapacity {
+        /// What was asked for.
+        asked: Slot,
+        /// What the maps have room for.
+        capacity: Slot,
+    },
+
     /// No endpoint has this name.
     #[error("endpoint '{0}' doesn't exist")]
     NoEndpoint(String),
@@ -256,6 +271,12 @@ impl Error {
                 names => format!("named network namespaces: {}", names.join(", ")),
             },
             Self::Exhausted(_) => "detach an endpoint, or create a network with a larger subnet".into(),
+            Self::NoSlot { .. } | Self::Bpf(BpfError::Full { .. }) => format!(
+                "detach an endpoint; or remove all networks and give the first one a larger --capacity, up to {MAX_CAPACITY}"
+            ),
+            Self::OtherCapacity { .. } => {
+                "leave --capacity out; or remove all networks, and give it with the first one".into()
+            }
             Self::KernelTooOld { .. } => "boot a newer kernel; 6.6 or newer is best".into(),
             Self::NoIpvlan { .. } => {
                 "'modprobe ipvlan' loads it, where the kernel was built with CONFIG_IPVLAN".into()

@@ -1,9 +1,11 @@
 //! Networks: made on a parent, which they share.
 
+use ipvlan_common::schema;
+
 use super::{Error, Plan, Session, Step};
 use crate::{
-    bpf::ParentIdentity,
-    model::{Flag, IfName, Mode, Network, NetworkSpec, Parent, State},
+    bpf::{Dataplane, ParentIdentity},
+    model::{Flag, IfName, Mode, Network, NetworkSpec, Parent, Slot, State},
     netlink::Link,
 };
 
@@ -13,6 +15,7 @@ pub struct Foundation<'s> {
     spec: NetworkSpec,
     parent: Parent,
     id: Option<u32>,
+    capacity: Slot,
 }
 
 /// The steps from nothing to a network.
@@ -99,6 +102,7 @@ impl Step<Foundation<'_>> for NetworkStep {
         let slot = context.parent.slot;
         match self {
             Self::Record => {
+                context.session.store.set_capacity(context.capacity)?;
                 let network = context.session.store.insert_network(&context.spec, &context.parent)?;
                 context.id = Some(network.id);
             }
@@ -156,15 +160,15 @@ impl Foundation<'_> {
 }
 
 impl Session {
-    /// Makes a network.
-    pub fn create_network(&mut self, spec: NetworkSpec) -> Result<(), Error> {
-        let mut foundation = self.found(spec)?;
+    /// Makes a network. The shared maps come with the first one; `capacity` says how large.
+    pub fn create_network(&mut self, spec: NetworkSpec, capacity: Option<Slot>) -> Result<(), Error> {
+        let mut foundation = self.found(spec, capacity)?;
         let result = NetworkStep::plan().apply(&mut foundation);
         result.map_err(|failure| self.fail(failure))
     }
 
     /// Checks all that can be checked before anything is made.
-    pub fn found(&mut self, spec: NetworkSpec) -> Result<Foundation<'_>, Error> {
+    pub fn found(&mut self, spec: NetworkSpec, capacity: Option<Slot>) -> Result<Foundation<'_>, Error> {
         if self.store.network(spec.name.as_str())?.is_some() {
             return Err(Error::NetworkExists(spec.name.to_string()));
         }
@@ -174,14 +178,27 @@ impl Session {
         if let Some(mtu) = spec.mtu.filter(|mtu| *mtu > link.mtu) {
             return Err(Error::MtuTooLarge { mtu, parent: link.name, parent_mtu: link.mtu });
         }
+        let capacity = self.agreed_capacity(capacity)?;
         let parent = match self.store.parents()?.into_iter().find(|parent| parent.ifindex == link.index) {
             Some(parent) => {
                 self.check_neighbours(&spec, &parent)?;
                 parent
             }
-            None => self.new_parent(&link, mac, spec.mode)?,
+            None => self.new_parent(&link, mac, spec.mode, capacity)?,
         };
-        Ok(Foundation { session: self, spec, parent, id: None })
+        Ok(Foundation { session: self, spec, parent, id: None, capacity })
+    }
+
+    /// What the shared maps have room for, where they exist; else what was asked for.
+    fn agreed_capacity(&self, asked: Option<Slot>) -> Result<Slot, Error> {
+        let Some(dataplane) = Dataplane::open(self.root.pin_dir())? else {
+            return Ok(asked.unwrap_or(schema::CAPACITY));
+        };
+        let capacity = dataplane.capacity();
+        match asked.filter(|asked| *asked != capacity) {
+            Some(asked) => Err(Error::OtherCapacity { asked, capacity }),
+            None => Ok(capacity),
+        }
     }
 
     fn parent_link(&self, name: &IfName) -> Result<Link, Error> {
@@ -224,7 +241,7 @@ impl Session {
         Ok(())
     }
 
-    fn new_parent(&self, link: &Link, mac: [u8; 6], mode: Mode) -> Result<Parent, Error> {
+    fn new_parent(&self, link: &Link, mac: [u8; 6], mode: Mode, capacity: Slot) -> Result<Parent, Error> {
         // A parent of that name with another index went away; its networks hold its name.
         let stale =
             self.store.networks()?.into_iter().find(|network| network.spec.parent.as_str() == link.name);
@@ -235,7 +252,7 @@ impl Session {
             });
         }
         Ok(Parent {
-            slot: self.store.free_slot()?,
+            slot: self.free_slot(capacity)?,
             key: rand::random(),
             ifindex: link.index,
             name: IfName::parse(&link.name)?,
@@ -273,7 +290,8 @@ impl Session {
     /// A network that exists.
     pub(super) fn foundation(&mut self, network: Network) -> Result<Foundation<'_>, Error> {
         let parent = self.parent(&network)?;
-        Ok(Foundation { session: self, spec: network.spec, parent, id: Some(network.id) })
+        let capacity = self.store.capacity()?;
+        Ok(Foundation { session: self, spec: network.spec, parent, id: Some(network.id), capacity })
     }
 
     pub(super) fn parent(&self, network: &Network) -> Result<Parent, Error> {

@@ -217,9 +217,7 @@ impl Report {
         if let Some(unknown) = names.iter().find(|name| !rows.iter().any(|(known, ..)| known == *name)) {
             return Err(Error::NoStats(unknown.clone()));
         }
-        // Opening it would make the maps where there are none.
-        let pin_dir = self.root.pin_dir();
-        let dataplane = Dataplane::exists(pin_dir).then(|| Dataplane::open(pin_dir)).transpose()?;
+        let dataplane = Dataplane::open(self.root.pin_dir())?;
         let counters = |slot| {
             dataplane.as_ref().map_or_else(|| Ok(Counters::default()), |dataplane| dataplane.counters(slot))
         };

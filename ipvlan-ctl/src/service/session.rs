@@ -5,7 +5,12 @@ use std::{collections::BTreeSet, fs::File};
 use nix::fcntl::Flock;
 
 use super::{Error, Failure, Root, preflight};
-use crate::{bpf::Dataplane, model::Name, netlink::Netlink, store::Store};
+use crate::{
+    bpf::Dataplane,
+    model::{Name, Slot},
+    netlink::Netlink,
+    store::Store,
+};
 
 /// The state, for a command that changes it: nobody else does meanwhile, and nothing is half done.
 pub struct Session {
@@ -66,6 +71,11 @@ impl Session {
         *failure.cause
     }
 
+    /// A slot for a new endpoint or parent.
+    pub(super) fn free_slot(&self, capacity: Slot) -> Result<Slot, Error> {
+        self.store.free_slot(capacity)?.ok_or(Error::NoSlot { capacity })
+    }
+
     pub(super) fn require_ipvlan(&self) -> Result<(), Error> {
         self.facts.check_ipvlan(self.netlink.has_ipvlan()?)
     }
@@ -75,7 +85,7 @@ impl Session {
             Some(dataplane) => dataplane,
             None => {
                 preflight::check_pin_dir(self.root.pin_dir())?;
-                Dataplane::open(self.root.pin_dir())?
+                Dataplane::create(self.root.pin_dir(), self.store.capacity()?)?
             }
         };
         Ok(self.dataplane.insert(dataplane))

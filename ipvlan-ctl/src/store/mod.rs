@@ -3,6 +3,7 @@
 mod endpoints;
 mod networks;
 mod schema;
+mod settings;
 
 use std::{
     collections::BTreeSet,
@@ -15,7 +16,7 @@ use std::{
 use ipvlan_common::types::Key;
 use rusqlite::{Connection, OptionalExtension as _, Row, types::FromSqlError};
 
-use crate::model::{MAX_SLOT, Slot};
+use crate::model::Slot;
 
 /// The store can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +40,6 @@ pub enum StoreError {
         /// The newest that this program knows.
         known: u32,
     },
-    /// All slots are taken.
-    #[error("all {MAX_SLOT} slots for endpoints and parents are taken")]
-    NoSlot,
 }
 
 /// The open store.
@@ -92,8 +90,8 @@ impl Store {
     }
 
     /// A slot that nobody has, after the last one given out, so that a late frame of a removed endpoint isn't taken for
-    /// a new one's.
-    pub fn free_slot(&self) -> Result<Slot, StoreError> {
+    /// a new one's; `None` where all of them are taken.
+    pub fn free_slot(&self, capacity: Slot) -> Result<Option<Slot>, StoreError> {
         let taken: BTreeSet<Slot> = self
             .db
             .prepare("SELECT slot FROM parent UNION SELECT slot FROM endpoint")?
@@ -104,10 +102,8 @@ impl Store {
             .query_row("SELECT value FROM cursor WHERE name = 'slot'", [], |row| row.get(0))
             .optional()?
             .unwrap_or(0);
-        (last.saturating_add(1)..=MAX_SLOT)
-            .chain(1..=last.min(MAX_SLOT))
-            .find(|slot| !taken.contains(slot))
-            .ok_or(StoreError::NoSlot)
+        let mut slots = (last.saturating_add(1)..=capacity).chain(1..=last.min(capacity));
+        Ok(slots.find(|slot| !taken.contains(slot)))
     }
 }
 
@@ -238,13 +234,17 @@ pub(crate) mod tests {
     #[test]
     fn slots_are_reused_last() {
         let mut store = in_memory();
-        assert_eq!(store.free_slot().unwrap(), 1);
+        assert_eq!(store.free_slot(4).unwrap(), Some(1));
         let network = store.insert_network(&spec("a", &["10.0.0.0/24"]), &parent(1)).unwrap();
         store.insert_endpoint(&endpoint(2, "one", network.id, "10.0.0.2")).unwrap();
         store.delete_endpoint(2).unwrap();
-        assert_eq!(store.free_slot().unwrap(), 3);
-        store.insert_endpoint(&endpoint(MAX_SLOT, "two", network.id, "10.0.0.3")).unwrap();
-        assert_eq!(store.free_slot().unwrap(), 2);
+        assert_eq!(store.free_slot(4).unwrap(), Some(3));
+        store.insert_endpoint(&endpoint(4, "two", network.id, "10.0.0.3")).unwrap();
+        assert_eq!(store.free_slot(4).unwrap(), Some(2));
+        store.insert_endpoint(&endpoint(2, "three", network.id, "10.0.0.4")).unwrap();
+        store.insert_endpoint(&endpoint(3, "four", network.id, "10.0.0.5")).unwrap();
+        assert_eq!(store.free_slot(4).unwrap(), None);
+        assert_eq!(store.free_slot(5).unwrap(), Some(5), "the store itself sets no bound");
     }
 
     #[test]

@@ -64,6 +64,12 @@ UPDATE endpoint SET key = randomblob(16);
 ALTER TABLE parent DROP COLUMN seal;
 ALTER TABLE endpoint DROP COLUMN seal;
 ",
+    "
+CREATE TABLE setting (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT;
+",
 ];
 
 /// The version that this program writes.

@@ -45,7 +45,7 @@ pub(crate) struct Kernel {
 impl Kernel {
     pub(crate) fn new() -> Result<Self> {
         let pins = Path::new("/sys/fs/bpf").join(format!("ipvlan-test-{}", std::process::id()));
-        let mut dataplane = Dataplane::open(&pins)?;
+        let mut dataplane = Dataplane::create(&pins, schema::CAPACITY)?;
         let parent = world::parent();
         dataplane.register_slot(parent.slot, parent.entry())?;
         for endpoint in world::endpoints() {

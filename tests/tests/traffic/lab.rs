@@ -31,7 +31,11 @@ pub(crate) struct Lab {
 impl Lab {
     /// Networks with their endpoints, which are numbered from 11 in each network.
     pub(crate) fn new(networks: &[(Network, &[&str])]) -> Result<Self> {
-        let sandbox = Sandbox::new(Maker::Ctl)?;
+        Self::inside(Sandbox::new(Maker::Ctl)?, networks)
+    }
+
+    /// The same in a sandbox that is there.
+    pub(crate) fn inside(sandbox: Sandbox, networks: &[(Network, &[&str])]) -> Result<Self> {
         let mut endpoints = Vec::new();
         for (network, names) in networks {
             sandbox.network(network)?;

@@ -1,6 +1,7 @@
 //! Real traffic on the kernel's ipvlan: what must pass passes, what must not is dropped and counted.
 
 mod allowed;
+mod capacity;
 mod isolation;
 mod lab;
 mod lifecycle;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         root_inside::tests(),
         swap::tests(),
         lifecycle::tests(),
+        capacity::tests(),
     ];
     libtest_mimic::run(&Arguments::from_args(), tests.into_iter().flatten().collect()).exit_code()
 }
