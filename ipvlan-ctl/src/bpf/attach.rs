@@ -33,11 +33,11 @@ pub(super) const PARENT: [Place; 2] =
 pub(super) const LOOPBACK: [Place; 1] = [(schema::LOOPBACK_INGRESS, TcAttachType::Ingress)];
 
 /// First among the classifiers of a clsact qdisc, as `LinkOrder::first` is among TCX programs.
-const PRIORITY: u16 = 1;
+pub(super) const PRIORITY: u16 = 1;
 
 /// Our classifiers' handles at that priority: told apart by slot, since `lo` has one for each parent, and from those of others by
 /// a number that nobody chooses.
-const fn handle(slot: Slot) -> TcHandle {
+pub(super) const fn handle(slot: Slot) -> TcHandle {
     TcHandle::new(0x6976, slot)
 }
 

@@ -10,6 +10,7 @@ mod events;
 mod netns;
 mod object;
 mod pins;
+mod presence;
 mod qdisc;
 mod tables;
 
@@ -258,6 +259,28 @@ impl Dataplane {
     /// Where the kernel refuses a program or its place.
     pub fn attach_endpoint(&self, id: &EndpointIdentity, ifname: &str) -> Result<(), BpfError> {
         attach::attach(&self.pins, &id.identity(), ifname, &attach::SLAVE).map(drop)
+    }
+
+    /// Whether the endpoint's programs are on its slave, the interface with number `ifindex` in the calling thread's netns.
+    ///
+    /// # Errors
+    /// Where the kernel doesn't say.
+    pub fn endpoint_is_enforced(&self, slot: Slot, ifindex: u32) -> Result<bool, BpfError> {
+        presence::are_on(&self.pins, slot, &attach::SLAVE, ifindex)
+    }
+
+    /// The number of the interface that the endpoint's pinned programs are on, in whichever netns; `None` where it has gone, and
+    /// on kernels without TCX.
+    ///
+    /// # Errors
+    /// Where a pin can't be opened.
+    pub fn endpoint_device(&self, slot: Slot) -> Result<Option<u32>, BpfError> {
+        for (program, _) in attach::SLAVE {
+            if let Some(ifindex) = presence::device(&self.pins.link(slot, program))? {
+                return Ok(Some(ifindex));
+            }
+        }
+        Ok(None)
     }
 
     /// Forgets the endpoint's links; the programs go with them, or with the slave. Doing it twice is fine.

@@ -2,7 +2,10 @@
 
 use std::io;
 
-use aya::programs::tc::{self, TcError};
+use aya::programs::{
+    TcAttachType,
+    tc::{self, TcError, TcHandle as FilterHandle},
+};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -53,6 +56,23 @@ pub(super) fn has_filters(ifname: &str) -> Result<bool, BpfError> {
         }
     }
     Ok(false)
+}
+
+/// Whether a classifier hangs on one side of the interface with number `ifindex`.
+pub(super) fn has_filter(
+    ifindex: u32,
+    side: TcAttachType,
+    priority: u16,
+    handle: FilterHandle,
+) -> Result<bool, BpfError> {
+    let minor = if side == TcAttachType::Egress { TcHandle::MIN_EGRESS } else { TcHandle::MIN_INGRESS };
+    let mut message = TcMessage::with_index(ifindex.cast_signed());
+    message.header.parent = TcHandle { major: TcHandle::CLSACT.major, minor };
+    message.header.handle = u32::from(handle).into();
+    message.header.info = u32::from(priority) << 16 | u32::from((libc::ETH_P_ALL as u16).to_be());
+    let first = exchange(RouteNetlinkMessage::GetTrafficFilter(message), 0)
+        .map_err(failed("look at its filters", &format!("number {ifindex}")))?;
+    Ok(matches!(first, NetlinkPayload::InnerMessage(_)))
 }
 
 fn request(message: RouteNetlinkMessage) -> io::Result<()> {

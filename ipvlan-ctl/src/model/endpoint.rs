@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use ipvlan_common::{seal::SipHash13, types::Key};
+use ipvlan_common::types::Key;
 
 use super::{IfName, Name, Slot, State};
 
@@ -26,8 +26,8 @@ pub struct Endpoint {
     pub addresses: Addresses,
     /// The name of its interface.
     pub ifname: IfName,
-    /// The interface index in its namespace, once the slave exists.
-    pub ifindex: Option<u32>,
+    /// The interface index of its slave.
+    pub ifindex: u32,
     /// The namespace that it lives in.
     pub netns: NetnsRef,
     /// How far it has come.
@@ -36,12 +36,10 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// The name that the slave has until it is complete. It can't meet one that a user chose: the kernel refuses the
-    /// creation then, and the key differs at the next try.
+    /// creation then, and the index differs at the next try.
     #[must_use]
     pub fn temporary_ifname(&self) -> String {
-        // The name can be seen inside, so it mustn't show the key.
-        let digest = SipHash13::new(self.key).finish([0; 7]) as u32;
-        format!("iv{:04x}{digest:08x}", self.slot)
+        format!("ipvlan{:x}", self.ifindex)
     }
 }
 

@@ -40,14 +40,16 @@ pub struct Link {
 pub struct NewSlave<'a> {
     /// Its name.
     pub name: &'a str,
+    /// Its index.
+    pub index: u32,
     /// The index of its parent.
     pub parent: u32,
     /// The mode that the parent's port is to be in.
     pub mode: Mode,
     /// Its network's flag.
     pub flag: Flag,
-    /// The namespace that it is made in.
-    pub netns: BorrowedFd<'a>,
+    /// The namespace that it is made in, if not the socket's own.
+    pub netns: Option<BorrowedFd<'a>>,
 }
 
 impl Netlink {
@@ -99,7 +101,7 @@ impl Netlink {
         }
     }
 
-    /// Makes a slave straight in its namespace, down.
+    /// Makes a slave, down.
     pub fn add_slave(&self, slave: &NewSlave<'_>) -> Result<(), NetlinkError> {
         let mode = match slave.mode {
             Mode::L2 => IpVlanMode::L2,
@@ -108,11 +110,20 @@ impl Netlink {
         };
         // The kernel keeps the flag per parent, so private, which the programs enforce per network, is bridge to it.
         let flags = if slave.flag == Flag::Vepa { IpVlanFlags::Vepa } else { IpVlanFlags::empty() };
-        let message = LinkIpVlan::new(slave.name, slave.parent, mode)
-            .flag(flags)
-            .setns_by_fd(slave.netns.as_raw_fd())
-            .build();
-        self.request(|| "create an ipvlan slave".into(), self.handle.link().add(message).execute())
+        let mut message = LinkIpVlan::new(slave.name, slave.parent, mode).flag(flags).index(slave.index);
+        if let Some(netns) = slave.netns {
+            message = message.setns_by_fd(netns.as_raw_fd());
+        }
+        let request = self.handle.link().add(message.build()).execute();
+        self.request(|| "create an ipvlan slave".into(), request)
+    }
+
+    /// Moves an interface into another namespace, where it keeps its index.
+    pub fn move_to(&self, index: u32, netns: BorrowedFd<'_>) -> Result<(), NetlinkError> {
+        let message = LinkUnspec::new_with_index(index)
+            .setns_by_fd(netns.as_raw_fd())
+            .append_extra_attribute(LinkAttribute::NewIfIndex(index.cast_signed()));
+        self.set(|| "move the slave into its namespace".into(), message)
     }
 
     /// Renames an interface that is down.

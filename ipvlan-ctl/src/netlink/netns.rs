@@ -1,9 +1,13 @@
 //! Network namespaces: opened by path, told apart by the kernel's cookie.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::MetadataExt as _,
+    },
     path::{Path, PathBuf},
     thread,
 };
@@ -114,6 +118,11 @@ impl Netns {
         same(&wanted.path).or_else(|| held().iter().find_map(|path| same(path)))
     }
 
+    /// Every namespace that a process, a thread, a descriptor or a mount holds, in whichever mount namespace.
+    pub fn all() -> impl Iterator<Item = Self> {
+        held_by_anybody().into_iter().filter_map(|path| Self::open(&path.display().to_string(), &path).ok())
+    }
+
     /// The names that `ip netns` lists.
     #[must_use]
     pub fn names() -> Vec<String> {
@@ -204,25 +213,47 @@ fn read_cookie() -> nix::Result<u64> {
     getsockopt(&socket, NetnsCookie)
 }
 
-/// Every path that may lead to a namespace that somebody holds: one per inode.
+/// Paths that lead to the namespaces of processes and of named namespaces: one per namespace.
 fn held() -> Vec<PathBuf> {
-    let processes =
-        fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path().join("ns/net"));
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mounts: Vec<PathBuf> = mounts
-        .lines()
-        .filter(|line| line.contains(" - nsfs "))
-        .filter_map(|line| line.split(' ').nth(4))
-        .map(PathBuf::from)
-        .collect();
-    let mut seen = std::collections::BTreeSet::new();
-    processes
-        .chain(mounts)
-        .filter(|path| {
-            use std::os::unix::fs::MetadataExt as _;
-            fs::metadata(path).is_ok_and(|file| seen.insert((file.dev(), file.ino())))
-        })
-        .collect()
+    let processes = entries("/proc").map(|process| process.join("ns/net"));
+    distinct(processes.chain(mounts(Path::new("/proc/self"))))
+}
+
+/// Paths that lead to whatever namespace can be reached: one per namespace. It looks at every descriptor of every process.
+fn held_by_anybody() -> Vec<PathBuf> {
+    let processes: Vec<_> = entries("/proc").filter(|path| path.join("ns/net").exists()).collect();
+    let threads = processes.iter().flat_map(|process| entries(process.join("task")));
+    let descriptors = processes.iter().flat_map(|process| entries(process.join("fd")));
+    let descriptors = descriptors.filter(|path| {
+        fs::read_link(path).is_ok_and(|target| target.as_os_str().as_encoded_bytes().starts_with(b"net:["))
+    });
+    let mut seen = BTreeSet::new();
+    let mounters =
+        processes.iter().filter(|process| inode(&process.join("ns/mnt")).is_some_and(|it| seen.insert(it)));
+    let mounts = mounters.flat_map(|process| mounts(process));
+    distinct(threads.map(|thread| thread.join("ns/net")).chain(descriptors).chain(mounts))
+}
+
+/// Where network namespaces are mounted in the mount namespace of a process, as seen from here.
+fn mounts(process: &Path) -> Vec<PathBuf> {
+    let mounts = fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
+    let points =
+        mounts.lines().filter(|line| line.contains(" - nsfs ")).filter_map(|line| line.split(' ').nth(4));
+    points.map(|point| process.join("root").join(point.trim_start_matches('/'))).collect()
+}
+
+fn entries(directory: impl AsRef<Path>) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+fn distinct(paths: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
+    let mut seen = BTreeSet::new();
+    paths.filter(|path| inode(path).is_some_and(|inode| seen.insert(inode))).collect()
+}
+
+/// What tells a namespace from all others that exist now.
+fn inode(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 #[cfg(test)]

@@ -2,13 +2,16 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
-use super::{Attachment, Error, Session, endpoint::Inside};
+use super::{Attachment, Error, Session, slave::Inside};
 use crate::{
     bpf::Dataplane,
     ipam,
     model::{Addresses, Endpoint, IfName, Invalid, Name, Network, Parent, Pool, State, link_local},
     netlink::{Netns, NetnsError},
 };
+
+/// Numbers that slaves get: beyond those that the kernel counts up from 1, and too many to guess.
+const IFINDEXES: std::ops::Range<u32> = 1 << 20..1 << 31;
 
 /// The namespace that an endpoint is for.
 #[derive(Debug, Clone)]
@@ -80,7 +83,7 @@ impl Session {
             parent: parent.slot,
             addresses,
             ifname,
-            ifindex: None,
+            ifindex: rand::random_range(IFINDEXES),
             netns: inside.netns.identity().clone(),
             state: State::Creating,
         };

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use ipnet::Ipv4Net;
 use nix::errno::Errno;
 
-use super::{AttachRequest, Error, Plan, Session, Step};
+use super::{AttachRequest, Error, Plan, Session, Step, slave::Inside};
 use crate::{
     bpf::EndpointIdentity,
     model::{Addresses, Endpoint, Flag, Mode, Network, Parent, State},
-    netlink::{Link, Netlink, Netns, NewSlave},
+    netlink::{Link, Netns},
 };
 
 const LINK_LOCAL_PREFIX: u8 = 64;
@@ -24,26 +24,6 @@ pub struct Attachment<'s> {
     pub(super) inside: Option<Inside>,
 }
 
-pub(super) struct Inside {
-    pub(super) netns: Netns,
-    pub(super) netlink: Netlink,
-}
-
-impl Inside {
-    pub(super) fn open(netns: Netns) -> Result<Self, Error> {
-        Ok(Self { netlink: Netlink::open_in(&netns)?, netns })
-    }
-
-    /// The endpoint's slave, whatever it is called by now. The namespace isn't ours, so an index alone proves nothing.
-    fn slave(&self, endpoint: &Endpoint, parent: &Parent) -> Result<Option<Link>, Error> {
-        let link = match endpoint.ifindex {
-            Some(index) => self.netlink.link_by_index(index)?,
-            None => self.netlink.link_by_name(&endpoint.temporary_ifname())?,
-        };
-        Ok(link.filter(|link| link.is_slave() && link.lower == Some(parent.ifindex)))
-    }
-}
-
 impl Attachment<'_> {
     /// The endpoint as it is so far.
     #[must_use]
@@ -51,16 +31,7 @@ impl Attachment<'_> {
         &self.endpoint
     }
 
-    fn inside(&self) -> Result<&Inside, Error> {
-        self.inside.as_ref().ok_or_else(|| Error::NetnsGone(self.endpoint.netns.label.clone()))
-    }
-
-    /// The slave's index, once it exists.
-    fn index(&self) -> Result<u32, Error> {
-        self.endpoint.ifindex.ok_or_else(|| Error::NetnsGone(self.endpoint.netns.label.clone()))
-    }
-
-    fn identity(&self) -> EndpointIdentity {
+    pub(super) fn identity(&self) -> EndpointIdentity {
         let Addresses { ipv4, ipv6, link_local } = self.endpoint.addresses;
         let prefix = self.network.spec.pool_for(true).map(|pool| pool.subnet.prefix_len());
         EndpointIdentity {
@@ -80,44 +51,9 @@ impl Attachment<'_> {
         }
     }
 
-    fn create_slave(&mut self) -> Result<(), Error> {
-        let inside = self.inside()?;
-        let name = self.endpoint.temporary_ifname();
-        let slave = NewSlave {
-            name: &name,
-            parent: self.parent.ifindex,
-            mode: self.network.spec.mode,
-            flag: self.network.spec.flag,
-            netns: std::os::fd::AsFd::as_fd(&inside.netns),
-        };
-        self.session.netlink.add_slave(&slave).map_err(|error| {
-            let parent = self.parent.name.to_string();
-            if error.is(Errno::EBUSY) { Error::ParentBusy { parent } } else { error.into() }
-        })?;
-        let link = inside.netlink.link_by_name(&name)?;
-        let index = link.ok_or_else(|| Error::NetnsGone(self.endpoint.netns.label.clone()))?.index;
-        self.endpoint.ifindex = Some(index);
-        Ok(self.session.store.set_endpoint_ifindex(self.endpoint.slot, index)?)
-    }
-
-    pub(super) fn attach_programs(&mut self) -> Result<(), Error> {
-        let identity = self.identity();
-        // At first it has a name of its own; later, whatever its namespace's owner calls it.
-        let slave = self.inside()?.slave(&self.endpoint, &self.parent)?;
-        let slave = slave.ok_or_else(|| Error::SlaveGone {
-            endpoint: self.endpoint.name.to_string(),
-            netns: self.endpoint.netns.label.clone(),
-        })?;
-        let dataplane = self.session.dataplane()?;
-        let Some(inside) = &self.inside else {
-            return Err(Error::NetnsGone(self.endpoint.netns.label.clone()));
-        };
-        Ok(inside.netns.run(|| dataplane.attach_endpoint(&identity, &slave.name))??)
-    }
-
     fn configure(&self) -> Result<(), Error> {
         let Inside { netns, netlink } = self.inside()?;
-        let (index, name) = (self.index()?, self.endpoint.temporary_ifname());
+        let Link { index, name, .. } = self.slave_inside()?;
         if self.endpoint.addresses.ipv6.is_some() {
             // The kernel would derive the same link-local address for every slave, and take further addresses from
             // router advertisements, which the programs refuse as a source.
@@ -147,7 +83,7 @@ impl Attachment<'_> {
             return Ok(());
         }
         for pool in self.network.spec.pools.clone() {
-            let (netlink, index) = (&self.inside()?.netlink, self.index()?);
+            let (netlink, index) = (&self.inside()?.netlink, self.endpoint.ifindex);
             let result = match self.network.spec.mode {
                 Mode::L2 => netlink.add_default_route(index, pool.gateway),
                 // The host routes: there is no gateway on the link.
@@ -166,15 +102,6 @@ impl Attachment<'_> {
         }
         Ok(())
     }
-
-    fn delete_slave(&self) -> Result<(), Error> {
-        if let Some(inside) = &self.inside
-            && let Some(link) = inside.slave(&self.endpoint, &self.parent)?
-        {
-            inside.netlink.delete_link(link.index)?;
-        }
-        Ok(())
-    }
 }
 
 /// The steps from nothing to an endpoint.
@@ -190,6 +117,8 @@ pub enum EndpointStep {
     Slave,
     /// Its programs.
     Programs,
+    /// The slave's way into its namespace, where it wasn't made there.
+    Move,
     /// Its MTU, addresses and name.
     Configure,
     /// It goes up: from here on it can send.
@@ -210,6 +139,7 @@ impl EndpointStep {
             Self::Addresses,
             Self::Slave,
             Self::Programs,
+            Self::Move,
             Self::Configure,
             Self::Up,
             Self::Routes,
@@ -226,6 +156,7 @@ impl Step<Attachment<'_>> for EndpointStep {
             Self::Addresses => "addresses",
             Self::Slave => "slave",
             Self::Programs => "programs",
+            Self::Move => "move",
             Self::Configure => "configure",
             Self::Up => "up",
             Self::Routes => "routes",
@@ -248,8 +179,9 @@ impl Step<Attachment<'_>> for EndpointStep {
             }
             Self::Slave => context.create_slave()?,
             Self::Programs => context.attach_programs()?,
+            Self::Move => context.move_slave()?,
             Self::Configure => context.configure()?,
-            Self::Up => context.inside()?.netlink.set_up(context.index()?)?,
+            Self::Up => context.inside()?.netlink.set_up(context.endpoint.ifindex)?,
             Self::Routes => context.add_routes()?,
             Self::Commit => context.session.store.set_endpoint_state(slot, State::Up)?,
         }
@@ -272,7 +204,7 @@ impl Step<Attachment<'_>> for EndpointStep {
                 }
             }
             Self::Slave => context.delete_slave()?,
-            Self::Programs | Self::Configure | Self::Up | Self::Routes => {}
+            Self::Programs | Self::Move | Self::Configure | Self::Up | Self::Routes => {}
             Self::Commit => context.session.store.set_endpoint_state(slot, State::Closing)?,
         }
         Ok(())
@@ -280,6 +212,11 @@ impl Step<Attachment<'_>> for EndpointStep {
 
     fn forgets(&self) -> bool {
         *self == Self::Record
+    }
+
+    /// A slave that lives on needs its programs and its slot, or it would be free.
+    fn holds(&self) -> bool {
+        *self == Self::Slave
     }
 }
 
@@ -330,7 +267,8 @@ mod tests {
             ("slot", "slave"),
             ("addresses", "slave"),
             ("slave", "programs"),
-            ("programs", "configure"),
+            ("programs", "move"),
+            ("move", "configure"),
             ("programs", "up"),
             ("configure", "up"),
             ("up", "commit"),

@@ -232,6 +232,26 @@ pub enum Error {
         /// Its namespace.
         netns: String,
     },
+    /// Somebody inside has moved the slave where it can't be found.
+    #[error(
+        "the slave of endpoint '{endpoint}' was moved out of network namespace '{netns}': it lives on as interface number {ifindex} in one that can't be found"
+    )]
+    SlaveHidden {
+        /// The endpoint.
+        endpoint: String,
+        /// Its namespace.
+        netns: String,
+        /// The slave's number.
+        ifindex: u32,
+    },
+    /// Somebody inside has interfered with the slave while it was made.
+    #[error("the slave of endpoint '{endpoint}' was changed by somebody in network namespace '{netns}'")]
+    Tampered {
+        /// The endpoint.
+        endpoint: String,
+        /// Its namespace.
+        netns: String,
+    },
     /// Neither an endpoint nor a parent.
     #[error("'{0}' is neither an endpoint nor a parent")]
     NoStats(String),
@@ -306,6 +326,9 @@ impl Error {
                 format!("remove the network with 'ipvlan-ctl network rm {network}' and create it again")
             }
             Self::ParentBusy { .. } => "remove what lies on it, or use another parent".into(),
+            Self::SlaveHidden { endpoint, .. } => format!(
+                "it stays enforced; end the processes that hold the namespace, then: ipvlan-ctl detach {endpoint}"
+            ),
             Self::SlaveGone { endpoint, .. } => {
                 format!("detach it with 'ipvlan-ctl detach {endpoint}' and attach it again")
             }

@@ -12,6 +12,7 @@ mod recover;
 mod report;
 mod root;
 mod session;
+mod slave;
 mod upgrade;
 
 pub use attach::{AttachRequest, Target};

@@ -20,6 +20,11 @@ pub trait Step<C> {
     fn forgets(&self) -> bool {
         false
     }
+
+    /// Whether the steps before it must stay for as long as it can't be taken back.
+    fn holds(&self) -> bool {
+        false
+    }
 }
 
 /// Steps in the order in which they are applied.
@@ -75,7 +80,8 @@ impl<S> Plan<S> {
         Ok(())
     }
 
-    /// Takes every step back, last one first, past errors; what is left over keeps its record for the next try.
+    /// Takes every step back, last one first, past errors but those of a step that holds the ones before it; what is left over
+    /// keeps its record for the next try.
     pub fn undo<C>(&self, context: &mut C) -> Vec<Error>
     where
         S: Step<C>,
@@ -90,7 +96,12 @@ fn undo<C, S: Step<C>>(steps: &[S], context: &mut C) -> Vec<Error> {
         if step.forgets() && !errors.is_empty() {
             continue;
         }
-        errors.extend(step.undo(context).err());
+        let failed = step.undo(context).err();
+        let stop = failed.is_some() && step.holds();
+        errors.extend(failed);
+        if stop {
+            break;
+        }
     }
     errors
 }
@@ -127,6 +138,10 @@ mod tests {
         fn forgets(&self) -> bool {
             self.name == "record"
         }
+
+        fn holds(&self) -> bool {
+            self.name == "slave"
+        }
     }
 
     #[test]
@@ -145,6 +160,15 @@ mod tests {
         let mut log = Vec::new();
         assert_eq!(plan.undo(&mut log).len(), 1);
         assert_eq!(log, ["-b", "-a"]);
+    }
+
+    #[test]
+    fn undo_leaves_what_a_step_holds() {
+        let plan =
+            Plan::new(vec![mock("record"), mock("a"), Mock { undo_fails: true, ..mock("slave") }, mock("b")]);
+        let mut log = Vec::new();
+        assert_eq!(plan.undo(&mut log).len(), 1);
+        assert_eq!(log, ["-b", "-slave"]);
     }
 
     #[test]

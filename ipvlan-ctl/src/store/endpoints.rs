@@ -98,12 +98,6 @@ impl Store {
         Ok(())
     }
 
-    /// Notes which interface is the endpoint's.
-    pub fn set_endpoint_ifindex(&mut self, slot: Slot, ifindex: u32) -> Result<(), StoreError> {
-        self.db.execute("UPDATE endpoint SET ifindex = ?2 WHERE slot = ?1", params![slot, ifindex])?;
-        Ok(())
-    }
-
     /// Forgets an endpoint and releases its addresses.
     pub fn delete_endpoint(&mut self, slot: Slot) -> Result<(), StoreError> {
         self.db.execute("DELETE FROM endpoint WHERE slot = ?1", [slot])?;

@@ -69,6 +69,7 @@ CREATE TABLE setting (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) STRICT;
+UPDATE endpoint SET ifindex = 2147483647 WHERE ifindex IS NULL;
 ",
 ];
 

@@ -1,6 +1,12 @@
 //! A sandbox with endpoints, and what a test says about a frame in it.
 
-use std::{cell::RefCell, collections::BTreeSet, net::UdpSocket};
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    net::UdpSocket,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use ipvlan_common::DropReason;
@@ -147,7 +153,10 @@ impl Lab {
             .accepted("host", &self.sandbox.host, INTERFACE)?
             .socket("host socket", &self.sandbox.host)?;
         for Endpoint { name, netns, .. } in &self.endpoints {
-            watch = watch.accepted(name, netns, INTERFACE)?;
+            // A test may have taken it away.
+            if netns.ifindex(INTERFACE).is_ok() {
+                watch = watch.accepted(name, netns, INTERFACE)?;
+            }
         }
         let marker = Marker::unique();
         send(marker.bytes()).with_context(|| what.to_owned())?;
@@ -176,4 +185,14 @@ pub(crate) fn datagram(netns: &Netns, address: &str, payload: &[u8]) -> Result<(
             .with_context(|| format!("send to {address}"))?;
         Ok(())
     })
+}
+
+/// Waits for what the kernel or another process does in its own time.
+pub(crate) fn eventually(what: &str, mut happens: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !happens()? {
+        ensure!(Instant::now() < deadline, "it never came to {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }

@@ -116,7 +116,7 @@ fn killed_while_attaching() -> Result<()> {
 }
 
 /// Sends from `netns` what no endpoint may send, if it has an interface at all.
-fn leaks_nothing(lab: &Lab, netns: &Netns) -> Result<()> {
+pub(crate) fn leaks_nothing(lab: &Lab, netns: &Netns) -> Result<()> {
     if netns.ifindex(INTERFACE).is_err() {
         return Ok(());
     }

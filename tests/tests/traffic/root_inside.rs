@@ -1,18 +1,27 @@
 //! What root in a container can do to its own interface, and what comes of it.
 
-use std::net::Ipv4Addr;
+use std::{
+    net::Ipv4Addr,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
-use anyhow::Result;
+use anyhow::{Result, bail, ensure};
+use aya::programs::{SchedClassifier, TcAttachType};
 use ipvlan_common::DropReason;
 use ipvlan_tests::{
-    Door, Network, frame,
-    harness::{Need, test},
+    Door, Netns, Network, Snapshot, frame,
+    harness::{Need, kernel_version, test},
     packet::PacketSocket,
     sandbox::{HOST, INTERFACE, LAN},
 };
 use libtest_mimic::Trial;
+use serde_json::Value;
 
-use crate::lab::{Lab, PARENT, SHARED, TO_LAN};
+use crate::{
+    lab::{Lab, PARENT, SHARED, TO_LAN, eventually},
+    lifecycle::leaks_nothing,
+};
 
 const NET: Network = Network::bridge("db_net", 1);
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
@@ -22,6 +31,9 @@ pub(crate) fn tests() -> Vec<Trial> {
     vec![
         test("root_inside::rewrites_behind_the_program", NEEDS, rewrites_behind_the_program),
         test("root_inside::makes_a_sibling_slave", NEEDS, makes_a_sibling_slave),
+        test("root_inside::moves_its_slave_away", NEEDS, moves_its_slave_away),
+        test("root_inside::hides_its_slave", NEEDS, hides_its_slave),
+        test("root_inside::plants_a_decoy", NEEDS, plants_a_decoy),
     ]
 }
 
@@ -73,4 +85,110 @@ fn makes_a_sibling_slave() -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Moves the slave of `a` into a namespace of its owner's own.
+fn move_away(lab: &Lab) -> Result<Netns> {
+    let nested = lab.sandbox.netns("nested")?;
+    lab.endpoint("a").netns.ip(&format!("link set {INTERFACE} netns {}", nested.name()))?;
+    nested.ip(&format!("link set {INTERFACE} up"))?;
+    Ok(nested)
+}
+
+/// Detach takes the slave away wherever it is.
+fn moves_its_slave_away() -> Result<()> {
+    let lab = Lab::new(&[(NET, &["a", "b"])])?;
+    let nested = move_away(&lab)?;
+    lab.sandbox.ctl("detach a")?;
+    ensure!(nested.ifindex(INTERFACE).is_err(), "the slave lives on in the nested namespace");
+    lab.sandbox.ctl("detach b")?;
+    lab.sandbox.ctl(&format!("network rm {}", NET.name)).map(drop)
+}
+
+/// A slave in a namespace that only a socket holds, which nobody can find: it stays enforced, and detach says so.
+fn hides_its_slave() -> Result<()> {
+    let lab = Lab::new(&[(NET, &["a", "b"])])?;
+    let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
+    let nested = move_away(&lab)?;
+    let socket = PacketSocket::sender(&nested, INTERFACE, Door::Queue)?;
+    drop(nested);
+    let spoof = |why| {
+        lab.dropped("a spoof from the hidden slave", why, |marker| {
+            socket.send(&frame::udp4(SHARED, STRANGER, b.ipv4, marker)?)
+        })
+    };
+    let before = Snapshot::take(&lab.sandbox, &[])?;
+    let detached = lab.sandbox.try_ctl("detach a")?;
+    if kernel_version() < (6, 6) {
+        // Its programs are gone with the move, so that it has no seal, and nobody can say whether it still exists.
+        ensure!(detached.status.success(), "detach fails");
+        return spoof((DropReason::Unsealed, "b"));
+    }
+    let text = String::from_utf8_lossy(&detached.stderr);
+    ensure!(detached.status.code() == Some(1), "detach ends with {}: {text}", detached.status);
+    for part in ["endpoint 'a'", a.netns.name(), "ipvlan-ctl detach a"] {
+        ensure!(text.contains(part), "the error doesn't name {part}: {text}");
+    }
+    let changes = Snapshot::take(&lab.sandbox, &[])?.changes(&before);
+    ensure!(changes.is_empty(), "detach of a slave that it can't find: {changes:#?}");
+    spoof((DropReason::SourceIpv4, "a"))?;
+    let kept = lab.sandbox.try_ctl(&format!("network rm {}", NET.name))?;
+    ensure!(!kept.status.success(), "the network of the hidden slave is removed");
+
+    drop(socket);
+    // The kernel takes a namespace apart after its last user has gone.
+    eventually("detach of the endpoint", || Ok(lab.sandbox.try_ctl("detach a")?.status.success()))
+}
+
+/// While an endpoint is made, root inside renames whatever appears, and puts something else in its place.
+fn plants_a_decoy() -> Result<()> {
+    let lab = Lab::new(&[(NET, &["b"])])?;
+    let netns = lab.sandbox.netns("a")?;
+    let done = AtomicBool::new(false);
+    let attached = thread::scope(|scope| {
+        let thief = scope.spawn(|| steal_names(&netns, &done));
+        let words = format!("attach {} --netns {} --name a --ip {}", NET.name, netns.name(), NET.ipv4(12));
+        let attached = lab.sandbox.try_ctl(&words);
+        done.store(true, Ordering::Relaxed);
+        let stolen = thief.join().unwrap_or_else(|_panic| bail!("the thief panicked"));
+        attached.and_then(|attached| Ok((attached, stolen?)))
+    });
+    let (attached, stolen) = attached?;
+    for name in &stolen {
+        for (side, attach_type) in [("ingress", TcAttachType::Ingress), ("egress", TcAttachType::Egress)] {
+            let filters = netns.tc(&format!("filter show dev {name} {side}"))?;
+            let programs = netns.enter(|| Ok(SchedClassifier::query_tcx(name, attach_type)))?;
+            let programs = programs.map(|(_, programs)| programs.len()).unwrap_or_default();
+            ensure!(filters.is_empty() && programs == 0, "the decoy {name} has our programs");
+        }
+    }
+    if attached.status.success() {
+        return leaks_nothing(&lab, &netns);
+    }
+    ensure!(
+        !stolen.is_empty(),
+        "attach fails without a reason: {}",
+        String::from_utf8_lossy(&attached.stderr)
+    );
+    let slaves = netns.ip("link show type ipvlan")?;
+    ensure!(slaves.trim().is_empty(), "a failed attach leaves {slaves}");
+    Ok(())
+}
+
+/// Renames each slave that isn't complete yet, and gives its name to something else; returns the names.
+fn steal_names(netns: &Netns, done: &AtomicBool) -> Result<Vec<String>> {
+    let mut stolen = Vec::new();
+    while !done.load(Ordering::Relaxed) {
+        let links: Vec<Value> = serde_json::from_str(&netns.ip("-json link show type ipvlan")?)?;
+        for name in links.iter().filter_map(|link| link["ifname"].as_str()) {
+            if name != INTERFACE
+                && name != "stolen"
+                && netns.ip(&format!("link set {name} name stolen")).is_ok()
+            {
+                netns.ip(&format!("link add {name} type dummy"))?;
+                stolen.push(name.to_owned());
+            }
+        }
+    }
+    Ok(stolen)
 }
