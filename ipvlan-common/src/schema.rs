@@ -74,5 +74,8 @@ pub const PARENT_EGRESS: &str = "parent_egress";
 pub const LOOPBACK_INGRESS: &str = "loopback_ingress";
 /// XDP of a parent.
 pub const PARENT_XDP: &str = "parent_xdp";
+/// All programs that are attached.
+pub const PROGRAMS: [&str; 6] =
+    [SLAVE_EGRESS, SLAVE_INGRESS, PARENT_INGRESS, PARENT_EGRESS, LOOPBACK_INGRESS, PARENT_XDP];
 /// Run, never attached: says where a socket's netns is.
 pub const SOCKET_NETNS: &str = "socket_netns";

@@ -19,14 +19,6 @@ pub struct Cost {
     pub jited: u32,
 }
 
-const PROGRAMS: [&str; 5] = [
-    schema::SLAVE_EGRESS,
-    schema::SLAVE_INGRESS,
-    schema::PARENT_INGRESS,
-    schema::PARENT_EGRESS,
-    schema::LOOPBACK_INGRESS,
-];
-
 impl Dataplane {
     /// Loads each program once, attached to nothing, for an endpoint with addresses of both families.
     ///
@@ -45,7 +37,7 @@ fn measure(pins: &Pins) -> Result<Vec<Cost>, BpfError> {
     let mut identity = Identity { slot: SLOT, parent: SLOT, mac: [2, 0, 0, 0, 0, 1], ..Identity::default() };
     (identity.entry.ipv4, identity.entry.ipv6, identity.entry.key) = ([192, 0, 2, 1], [0xfd; 16], [1, 1]);
     let mut object = object::load(pins, &identity)?;
-    PROGRAMS
+    schema::PROGRAMS
         .into_iter()
         .map(|program| {
             let failed = |source| BpfError::Program {

@@ -7,6 +7,7 @@ use std::{
 
 use ipvlan_common::{Slot, schema};
 use nix::{
+    libc,
     mount::{MsFlags, mount},
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
@@ -45,17 +46,16 @@ impl Pins {
         Ok(pins)
     }
 
-    /// Another version's programs would go on with maps that nobody here writes.
+    /// Another version's programs would go on with maps that nobody here writes. What isn't named as a version is somebody else's.
     fn refuse_other_versions(&self) -> Result<(), BpfError> {
-        let entries = fs::read_dir(&self.top).into_iter().flatten().flatten();
-        match entries.map(|entry| entry.path()).find(|path| *path != self.version) {
+        let is_other = |path: &PathBuf| {
+            let number = path.file_name().and_then(|name| name.to_str()?.strip_prefix('v'));
+            *path != self.version && number.is_some_and(|number| number.parse::<u32>().is_ok())
+        };
+        match entries(&self.top).find(is_other) {
             Some(other) => Err(BpfError::OtherVersion { found: other, known: schema::ABI_VERSION }),
             None => Ok(()),
         }
-    }
-
-    pub(super) fn exists(&self) -> bool {
-        self.top.exists()
     }
 
     pub(super) fn has_maps(&self) -> bool {
@@ -78,14 +78,34 @@ impl Pins {
         self.links().join(format!("{slot}-{program}"))
     }
 
-    /// Removes every pin and directory of ours; a BPF file system knows no recursive removal of its own.
+    /// Removes every pin and directory of ours, by its name: whatever else is there is somebody else's, and stays.
     pub(super) fn remove_all(&self) -> Result<(), BpfError> {
         self.refuse_other_versions()?;
-        match fs::remove_dir_all(&self.top) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at("remove", &self.top)(error)),
-            _ => Ok(()),
+        for name in schema::MAPS {
+            unpin(&self.map(name))?;
         }
+        for pin in entries(&self.links()).filter(|pin| is_link(pin)) {
+            unpin(&pin)?;
+        }
+        for directory in [&self.maps(), &self.links(), &self.version, &self.top] {
+            match fs::remove_dir(directory).map_err(|error| (error.raw_os_error(), error)) {
+                // The last one is the file system itself, where the user wants it so.
+                Err((Some(libc::ENOENT | libc::ENOTEMPTY | libc::EBUSY), _)) | Ok(()) => {}
+                Err((_, error)) => return Err(at("remove", directory)(error)),
+            }
+        }
+        Ok(())
     }
+}
+
+/// Whether a pin is named as [`Pins::link`] does.
+fn is_link(pin: &Path) -> bool {
+    let parts = pin.file_name().and_then(|name| name.to_str()?.split_once('-'));
+    parts.is_some_and(|(slot, program)| slot.parse::<Slot>().is_ok() && schema::PROGRAMS.contains(&program))
+}
+
+fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
 /// Whether `path`, or what of it exists, is on a BPF file system.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use ipvlan_common::types::Key;
-use rusqlite::{Connection, OptionalExtension as _, Row, types::FromSqlError};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, backup::Backup, types::FromSqlError};
 
 use crate::model::Slot;
 
@@ -42,6 +42,9 @@ pub enum StoreError {
     },
 }
 
+/// How long a command waits for another one's write.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// The open store.
 #[derive(Debug)]
 pub struct Store {
@@ -61,21 +64,31 @@ impl Store {
         Self::prepare(Connection::open(path)?)
     }
 
-    /// Opens the store at `path` if there is one.
+    /// Opens the store at `path` if there is one, to look at it.
     pub fn open_existing(path: &Path) -> Result<Option<Self>, StoreError> {
         match path.try_exists() {
-            Ok(true) => Self::open(path).map(Some),
-            Ok(false) => Ok(None),
-            Err(source) => Err(StoreError::Open { path: path.to_owned(), source }),
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(source) => return Err(StoreError::Open { path: path.to_owned(), source }),
         }
+        // Not read-only: SQLite itself must be able to take back what a killed writer has left half done.
+        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        db.busy_timeout(PATIENCE)?;
+        if version(&db)? == schema::VERSION {
+            return Ok(Some(Self { db }));
+        }
+        // Of an older version, or of none yet: a copy is brought up to date, and the file stays as it is.
+        let mut copy = Connection::open_in_memory()?;
+        Backup::new(&db, &mut copy)?.run_to_completion(100, Duration::ZERO, None)?;
+        Self::prepare(copy).map(Some)
     }
 
     fn prepare(mut db: Connection) -> Result<Self, StoreError> {
-        db.busy_timeout(Duration::from_secs(10))?;
+        db.busy_timeout(PATIENCE)?;
         db.pragma_update(None, "foreign_keys", true)?;
         // Immediate, so that of two programs that open a new store at once one waits for the other.
         let migration = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let found: u32 = migration.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let found = version(&migration)?;
         let Some(missing) = schema::MIGRATIONS.get(found as usize..) else {
             return Err(StoreError::Newer { found, known: schema::VERSION });
         };
@@ -105,6 +118,10 @@ impl Store {
         let mut slots = (last.saturating_add(1)..=capacity).chain(1..=last.min(capacity));
         Ok(slots.find(|slot| !taken.contains(slot)))
     }
+}
+
+fn version(db: &Connection) -> rusqlite::Result<u32> {
+    db.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 fn note_slot(db: &Connection, slot: Slot) -> rusqlite::Result<()> {
@@ -257,6 +274,22 @@ pub(crate) mod tests {
         drop(store);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(Store::open_existing(&path).unwrap().unwrap().networks().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_reader_leaves_an_older_store_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.sqlite");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(schema::MIGRATIONS[0]).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        let insert = "INSERT INTO parent (slot, seal, ifindex, name, mac, mode) VALUES (1, 7, 3, 'eth0', x'020000000001', 'l2');
+             INSERT INTO network (name, parent, flag, internal, state) VALUES ('a', 1, 'bridge', 0, 'up');";
+        old.execute_batch(insert).unwrap();
+        let reader = Store::open_existing(&path).unwrap().unwrap();
+        assert_eq!(reader.networks().unwrap()[0].spec.multicast_rate, 500);
+        assert_eq!(version(&old).unwrap(), 1);
+        assert_eq!(version(&Store::open(&path).unwrap().db).unwrap(), schema::VERSION);
     }
 
     #[test]
