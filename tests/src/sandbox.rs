@@ -188,15 +188,23 @@ impl Sandbox {
         };
         sandbox.lan.sysctl("net/ipv4/ip_forward", "1")?;
         sandbox.lan.sysctl("net/ipv6/conf/all/forwarding", "1")?;
-        sandbox.lan.ip(&format!(
+        sandbox.wire()?;
+        Ok(sandbox)
+    }
+
+    /// Makes the parent and its wire to the LAN, again where a test has removed it.
+    ///
+    /// # Errors
+    /// Fails if it is there.
+    pub fn wire(&self) -> Result<()> {
+        self.lan.ip(&format!(
             "link add {INTERFACE} address {lan} type veth peer name {INTERFACE} netns {host} address {parent}",
             lan = mac(LAN_MAC),
             parent = mac(PARENT_MAC),
-            host = sandbox.host.name(),
+            host = self.host.name(),
         ))?;
-        sandbox.lan.ip(&format!("link set {INTERFACE} up"))?;
-        sandbox.host.ip(&format!("link set {INTERFACE} up"))?;
-        Ok(sandbox)
+        self.lan.ip(&format!("link set {INTERFACE} up"))?;
+        self.host.ip(&format!("link set {INTERFACE} up")).map(drop)
     }
 
     /// Who makes the endpoints here.
@@ -225,6 +233,18 @@ impl Sandbox {
     /// # Errors
     /// Fails if ip(8) or `ipvlan-ctl` does.
     pub fn network(&self, network: &Network) -> Result<()> {
+        self.addresses(network)?;
+        if self.maker == Maker::Stock {
+            return Ok(());
+        }
+        self.act(&create(network))
+    }
+
+    /// Gives the LAN host and the host their addresses in `network`.
+    ///
+    /// # Errors
+    /// Fails if they have them.
+    pub fn addresses(&self, network: &Network) -> Result<()> {
         for (netns, part) in [(&self.lan, LAN), (&self.host, HOST)] {
             netns.ip_batch(&format!(
                 "addr add {}/24 dev {INTERFACE}\naddr add {}/64 dev {INTERFACE} nodad\n",
@@ -232,31 +252,7 @@ impl Sandbox {
                 network.ipv6(part)
             ))?;
         }
-        if self.maker == Maker::Stock {
-            return Ok(());
-        }
-        let mut words = format!(
-            "network create --subnet {}/24 --gateway {} --subnet {}/64 --gateway {}",
-            network.ipv4(0),
-            network.ipv4(LAN),
-            network.ipv6(0),
-            network.ipv6(LAN)
-        );
-        if network.internal {
-            words += " --internal";
-        }
-        words += &format!(
-            " -o parent={INTERFACE} -o ipvlan_mode={} -o ipvlan_flag={}",
-            network.mode, network.flag
-        );
-        if network.multicast != "on" {
-            words += &format!(" -o multicast={}", network.multicast);
-        }
-        if let Some(rate) = network.multicast_rate {
-            words += &format!(" -o multicast_rate={rate}");
-        }
-        words += &format!(" {}", network.name);
-        self.act(&words)
+        Ok(())
     }
 
     /// Makes an endpoint of `network` with host part `host`.
@@ -381,6 +377,30 @@ impl Drop for Sandbox {
         // Links that are only pinned would outlive the devices. What was never made can't be removed: not an error.
         let _ignored = fs::remove_dir_all(&self.pins);
     }
+}
+
+/// The arguments that make `network`.
+fn create(network: &Network) -> String {
+    let mut words = format!(
+        "network create --subnet {}/24 --gateway {} --subnet {}/64 --gateway {}",
+        network.ipv4(0),
+        network.ipv4(LAN),
+        network.ipv6(0),
+        network.ipv6(LAN)
+    );
+    if network.internal {
+        words += " --internal";
+    }
+    words +=
+        &format!(" -o parent={INTERFACE} -o ipvlan_mode={} -o ipvlan_flag={}", network.mode, network.flag);
+    if network.multicast != "on" {
+        words += &format!(" -o multicast={}", network.multicast);
+    }
+    if let Some(rate) = network.multicast_rate {
+        words += &format!(" -o multicast_rate={rate}");
+    }
+    words += &format!(" {}", network.name);
+    words
 }
 
 /// A MAC address as ip(8) writes it.

@@ -47,14 +47,16 @@ pub fn has_tcx() -> bool {
     KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0))
 }
 
-/// Loads the programs for `identity` and puts each in its place; returns whether a clsact qdisc had to be made.
+/// Loads the programs for `identity` and puts each in its place.
 pub(super) fn attach(
     pins: &Pins,
     identity: &Identity,
     ifname: &str,
     places: &[Place],
-) -> Result<bool, BpfError> {
-    let made_qdisc = !has_tcx() && qdisc::ensure_clsact(ifname)?;
+) -> Result<(), BpfError> {
+    if !has_tcx() {
+        qdisc::ensure_clsact(ifname)?;
+    }
     let mut object = object::load(pins, identity)?;
     for (name, side) in places {
         let program = object::program(&mut object, name)?;
@@ -65,7 +67,7 @@ pub(super) fn attach(
         };
         attached.map_err(refused(name, "attach", ifname))?;
     }
-    Ok(made_qdisc)
+    Ok(())
 }
 
 /// Takes the programs off. A slave's classifiers go with the slave, so only a parent's `ifname` is given.

@@ -63,7 +63,7 @@ impl Events {
     /// Where a pinned map is missing, has another layout, or refuses.
     pub fn open(pin_dir: &Path) -> Result<Option<Self>, BpfError> {
         let pins = Pins::new(pin_dir);
-        if !pins.exists() {
+        if !pins.has_maps() {
             return Ok(None);
         }
         tables::check_layout(&pins)?;

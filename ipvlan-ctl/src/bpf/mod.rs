@@ -29,6 +29,7 @@ use ipvlan_common::{
 pub use object::{PRIME, PROGRAMS};
 use pins::Pins;
 pub use pins::on_bpf_fs;
+pub use qdisc::{lacks_clsact, remove_unused_clsact};
 use tables::Tables;
 
 use crate::model::{Mode, Multicast};
@@ -220,11 +221,10 @@ impl Dataplane {
     }
 
     /// Puts the parent's programs on `ifname` in the calling thread's netns, and one on `lo`, replacing ours if they are there.
-    /// Returns whether it had to make the parent's clsact qdisc (kernels without TCX).
     ///
     /// # Errors
     /// Where the kernel refuses a program or its place.
-    pub fn attach_parent(&self, id: &ParentIdentity, ifname: &str) -> Result<bool, BpfError> {
+    pub fn attach_parent(&self, id: &ParentIdentity, ifname: &str) -> Result<(), BpfError> {
         let identity = Identity { netns: netns::of_sockets_here(&self.pins)?, ..id.identity() };
         attach::attach(&self.pins, &identity, LOOPBACK, &attach::LOOPBACK)?;
         attach::attach(&self.pins, &identity, ifname, &attach::PARENT)
@@ -240,17 +240,18 @@ impl Dataplane {
     ///
     /// # Errors
     /// Where the kernel refuses.
-    pub fn detach_parent(&self, slot: Slot, ifname: Option<&str>, made_qdisc: bool) -> Result<(), BpfError> {
+    pub fn detach_parent(&self, slot: Slot, ifname: Option<&str>) -> Result<(), BpfError> {
         attach::detach(&self.pins, slot, Some(LOOPBACK), &attach::LOOPBACK)?;
-        // Which of several parents made it isn't known; without a filter, it does nothing.
-        if !has_tcx() && !qdisc::has_filters(LOOPBACK)? {
-            qdisc::remove_clsact(LOOPBACK)?;
-        }
-        attach::detach(&self.pins, slot, ifname, &attach::PARENT)?;
-        match ifname {
-            Some(ifname) if made_qdisc => qdisc::remove_clsact(ifname),
-            _ => Ok(()),
-        }
+        attach::detach(&self.pins, slot, ifname, &attach::PARENT)
+    }
+
+    /// Whether the parent's programs are on the interface with number `ifindex` in the calling thread's netns, and on its `lo`.
+    ///
+    /// # Errors
+    /// Where the kernel doesn't say.
+    pub fn parent_is_enforced(&self, slot: Slot, ifindex: u32) -> Result<bool, BpfError> {
+        Ok(presence::are_on(&self.pins, slot, &attach::PARENT, ifindex)?
+            && presence::are_on(&self.pins, slot, &attach::LOOPBACK, LOOPBACK_INDEX)?)
     }
 
     /// Puts the endpoint's programs on its slave `ifname` in the calling thread's netns.
@@ -258,7 +259,7 @@ impl Dataplane {
     /// # Errors
     /// Where the kernel refuses a program or its place.
     pub fn attach_endpoint(&self, id: &EndpointIdentity, ifname: &str) -> Result<(), BpfError> {
-        attach::attach(&self.pins, &id.identity(), ifname, &attach::SLAVE).map(drop)
+        attach::attach(&self.pins, &id.identity(), ifname, &attach::SLAVE)
     }
 
     /// Whether the endpoint's programs are on its slave, the interface with number `ifindex` in the calling thread's netns.
@@ -301,4 +302,7 @@ impl Dataplane {
 }
 
 const NANOS_PER_SECOND: u32 = 1_000_000_000;
-const LOOPBACK: &str = "lo";
+/// The name of the loopback interface, which has a program too while a parent is in mode l3 or l3s.
+pub const LOOPBACK: &str = "lo";
+/// Its number, in every netns (`LOOPBACK_IFINDEX`).
+const LOOPBACK_INDEX: u32 = 1;

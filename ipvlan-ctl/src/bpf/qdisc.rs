@@ -6,7 +6,7 @@ use aya::programs::{
     TcAttachType,
     tc::{self, TcError, TcHandle as FilterHandle},
 };
-use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_ECHO, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
     RouteNetlinkMessage,
     tc::{TcAttribute, TcHandle, TcMessage},
@@ -14,22 +14,41 @@ use netlink_packet_route::{
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::{libc, net::if_::if_nametoindex};
 
-use super::BpfError;
+use super::{BpfError, attach::has_tcx};
 
-/// Makes the qdisc; returns whether it wasn't there.
-pub(super) fn ensure_clsact(ifname: &str) -> Result<bool, BpfError> {
+/// Whether a clsact qdisc has to be made first; false on kernels with TCX, which need none.
+pub fn lacks_clsact(ifname: &str) -> Result<bool, BpfError> {
+    let Ok(index) = if_nametoindex(ifname) else {
+        return Ok(false);
+    };
+    if has_tcx() {
+        return Ok(false);
+    }
+    let mut message = TcMessage::with_index(index.cast_signed());
+    message.header.parent = TcHandle::CLSACT;
+    // Without echo, the kernel tells everybody but the one who asked.
+    let first = exchange(RouteNetlinkMessage::GetQueueDiscipline(message), NLM_F_ECHO | NLM_F_ACK)
+        .map_err(failed("look for it", ifname))?;
+    Ok(!matches!(first, NetlinkPayload::InnerMessage(_)))
+}
+
+/// Makes the qdisc; one that is there is fine.
+pub(super) fn ensure_clsact(ifname: &str) -> Result<(), BpfError> {
     match tc::qdisc_add_clsact(ifname) {
-        Ok(()) => Ok(true),
-        Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => Ok(false),
+        Ok(()) => Ok(()),
+        Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
         Err(error) => Err(failed("add it", ifname)(io::Error::other(error))),
     }
 }
 
-/// Removes the qdisc, and with it every classifier on it; none there, or no such link, is fine.
-pub(super) fn remove_clsact(ifname: &str) -> Result<(), BpfError> {
+/// Removes the qdisc where no classifier hangs on it any more; returns whether it is gone. No such link is fine.
+pub fn remove_unused_clsact(ifname: &str) -> Result<bool, BpfError> {
     let Ok(index) = if_nametoindex(ifname) else {
-        return Ok(());
+        return Ok(true);
     };
+    if has_filters(ifname)? {
+        return Ok(false);
+    }
     let mut message = TcMessage::with_index(i32::try_from(index).unwrap_or_default());
     message.header.parent = TcHandle::CLSACT;
     message.attributes.push(TcAttribute::Kind("clsact".into()));
@@ -37,12 +56,12 @@ pub(super) fn remove_clsact(ifname: &str) -> Result<(), BpfError> {
         Err(error) if !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINVAL | libc::ENODEV)) => {
             Err(failed("remove it", ifname)(error))
         }
-        _ => Ok(()),
+        _ => Ok(true),
     }
 }
 
 /// Whether anything hangs on the link's clsact qdisc.
-pub(super) fn has_filters(ifname: &str) -> Result<bool, BpfError> {
+fn has_filters(ifname: &str) -> Result<bool, BpfError> {
     let Ok(index) = if_nametoindex(ifname) else {
         return Ok(false);
     };
@@ -70,7 +89,7 @@ pub(super) fn has_filter(
     message.header.parent = TcHandle { major: TcHandle::CLSACT.major, minor };
     message.header.handle = u32::from(handle).into();
     message.header.info = u32::from(priority) << 16 | u32::from((libc::ETH_P_ALL as u16).to_be());
-    let first = exchange(RouteNetlinkMessage::GetTrafficFilter(message), 0)
+    let first = exchange(RouteNetlinkMessage::GetTrafficFilter(message), NLM_F_ACK)
         .map_err(failed("look at its filters", &format!("number {ifindex}")))?;
     Ok(matches!(first, NetlinkPayload::InnerMessage(_)))
 }

@@ -79,7 +79,7 @@ impl Attach {
         print_warnings(&session.take_warnings());
         let endpoint = result?;
         if format == Format::Json {
-            let endpoints = Report::read(root)?.endpoints();
+            let endpoints = Report::read(root)?.endpoints()?;
             json(&endpoints.into_iter().find(|report| report.slot == endpoint.slot));
         } else {
             println!("{} {}", endpoint.name, join(global(&endpoint)));
@@ -109,7 +109,7 @@ impl Detach {
 
 /// `ipvlan-ctl ps`.
 pub(super) fn list(root: &Root, format: Format) -> Result<u8, Error> {
-    let endpoints = Report::read(root)?.endpoints();
+    let endpoints = Report::read(root)?.endpoints()?;
     if format == Format::Json {
         json(&endpoints);
         return Ok(0);

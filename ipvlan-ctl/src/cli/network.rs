@@ -80,7 +80,7 @@ impl Command {
         match self {
             Self::Create(create) => create.execute(root, format),
             Self::Ls => {
-                let networks = Report::read(root)?.networks();
+                let networks = Report::read(root)?.networks()?;
                 if format == Format::Json {
                     json(&networks);
                 } else {

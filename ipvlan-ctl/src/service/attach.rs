@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{Attachment, Error, Session, slave::Inside};
 use crate::{
-    bpf::Dataplane,
     ipam,
     model::{Addresses, Endpoint, IfName, Invalid, Name, Network, Parent, Pool, State, link_local},
     netlink::{Netns, NetnsError},
@@ -58,11 +57,7 @@ impl Session {
         }
         self.require_ipvlan()?;
         let parent = self.parent(&network)?;
-        self.check_parent_is_there(&network, &parent)?;
-        // A reboot clears the pins, and with them the parent's programs: no endpoint may go up without those.
-        let Some(dataplane) = Dataplane::open(self.root.pin_dir())? else {
-            return Err(Error::ProgramsGone { network: network.spec.name.to_string() });
-        };
+        let dataplane = self.check_parent(&parent, network.spec.name.as_str())?;
 
         let slot = self.free_slot(dataplane.capacity())?;
         let name = self.endpoint_name(request, &network, slot)?;
@@ -88,14 +83,6 @@ impl Session {
             state: State::Creating,
         };
         Ok(Attachment { session: self, network, parent, endpoint, inside: Some(inside) })
-    }
-
-    fn check_parent_is_there(&self, network: &Network, parent: &Parent) -> Result<(), Error> {
-        let link = self.netlink.link_by_index(parent.ifindex)?;
-        if link.is_some_and(|link| link.mac == Some(parent.mac)) {
-            return Ok(());
-        }
-        Err(Error::ParentGone { parent: parent.name.to_string(), network: network.spec.name.to_string() })
     }
 
     fn endpoint_name(&self, request: &AttachRequest, network: &Network, slot: u16) -> Result<Name, Error> {

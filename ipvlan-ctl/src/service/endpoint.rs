@@ -51,6 +51,22 @@ impl Attachment<'_> {
         }
     }
 
+    fn add_addresses(&mut self) -> Result<(), Error> {
+        let Endpoint { slot, parent, addresses, .. } = self.endpoint;
+        for address in addresses.iter() {
+            self.session.dataplane()?.add_address(parent, address, slot)?;
+        }
+        Ok(())
+    }
+
+    /// Makes an endpoint that is there known to maps that know nothing of it.
+    pub(super) fn enforce(&mut self) -> Result<(), Error> {
+        for step in [EndpointStep::Slot, EndpointStep::Addresses, EndpointStep::Programs] {
+            step.apply(self)?;
+        }
+        Ok(())
+    }
+
     fn configure(&self) -> Result<(), Error> {
         let Inside { netns, netlink } = self.inside()?;
         let Link { index, name, .. } = self.slave_inside()?;
@@ -165,18 +181,14 @@ impl Step<Attachment<'_>> for EndpointStep {
     }
 
     fn apply(&self, context: &mut Attachment<'_>) -> Result<(), Error> {
-        let (slot, parent) = (context.endpoint.slot, context.parent.slot);
+        let slot = context.endpoint.slot;
         match self {
             Self::Record => context.session.store.insert_endpoint(&context.endpoint)?,
             Self::Slot => {
                 let entry = context.identity().entry();
                 context.session.dataplane()?.register_slot(slot, entry)?;
             }
-            Self::Addresses => {
-                for address in context.endpoint.addresses.iter() {
-                    context.session.dataplane()?.add_address(parent, address, slot)?;
-                }
-            }
+            Self::Addresses => context.add_addresses()?,
             Self::Slave => context.create_slave()?,
             Self::Programs => context.attach_programs()?,
             Self::Move => context.move_slave()?,

@@ -119,13 +119,21 @@ pub enum Error {
         /// Its flag.
         flag: Flag,
     },
-    /// The pins are gone, as after a reboot.
+    /// The parent has no programs.
     #[error(
-        "the programs of network '{network}' are gone, as after a reboot; nothing would enforce its isolation"
+        "the programs of network '{network}' are not on its parent {parent}; nothing would enforce its isolation"
     )]
-    ProgramsGone {
+    NotEnforced {
+        /// The parent.
+        parent: String,
         /// The network.
         network: String,
+    },
+    /// The networks' pins are elsewhere.
+    #[error("the networks here have their pins in {}", pin_dir.display())]
+    OtherPins {
+        /// Where they are.
+        pin_dir: PathBuf,
     },
     /// No interface has the parent's name.
     #[error("parent interface '{parent}' doesn't exist")]
@@ -311,9 +319,8 @@ impl Error {
                 format!("first: ipvlan-ctl detach {}", endpoints.join(" "))
             }
             Self::Overlap { .. } => "choose a subnet that no network on this parent uses".into(),
-            Self::ProgramsGone { network } => {
-                format!("remove it and make it anew: ipvlan-ctl network rm {network}")
-            }
+            Self::NotEnforced { .. } => "'ipvlan-ctl upgrade' puts them back, or says what hinders it".into(),
+            Self::OtherPins { pin_dir } => format!("use --pin-dir {}", pin_dir.display()),
             Self::OtherFlag { .. } => "give the vepa networks a parent of their own".into(),
             Self::OtherMode { .. } => "use the same ipvlan_mode, or another parent".into(),
             Self::NoParent { candidates, .. } if candidates.is_empty() => {
@@ -322,8 +329,10 @@ impl Error {
             Self::NoParent { candidates, .. } => {
                 format!("interfaces that can be one: {}", candidates.join(", "))
             }
-            Self::ParentGone { network, .. } => {
-                format!("remove the network with 'ipvlan-ctl network rm {network}' and create it again")
+            Self::ParentGone { parent, network } => {
+                format!(
+                    "the network works again once {parent} is back with its MAC address; or remove it: ipvlan-ctl network rm {network}"
+                )
             }
             Self::ParentBusy { .. } => "remove what lies on it, or use another parent".into(),
             Self::SlaveHidden { endpoint, .. } => format!(

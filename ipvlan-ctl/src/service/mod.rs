@@ -1,11 +1,13 @@
 //! What the commands do. Every door to the controller leads here.
 
 mod attach;
+mod condition;
 mod endpoint;
 mod error;
 mod exec;
 mod monitor;
 mod network;
+mod parent;
 mod plan;
 mod preflight;
 mod recover;

@@ -11,9 +11,9 @@ use crate::{
 
 /// A network being made or removed.
 pub struct Foundation<'s> {
-    session: &'s mut Session,
-    spec: NetworkSpec,
-    parent: Parent,
+    pub(super) session: &'s mut Session,
+    pub(super) spec: NetworkSpec,
+    pub(super) parent: Parent,
     id: Option<u32>,
     capacity: Slot,
 }
@@ -54,36 +54,9 @@ impl Foundation<'_> {
         self.is_alone(|network| network.parent == self.parent.slot)
     }
 
-    fn identity(&self) -> ParentIdentity {
+    pub(super) fn identity(&self) -> ParentIdentity {
         let Parent { slot, key, mac, .. } = self.parent;
         ParentIdentity { slot, key, mac, vepa: self.spec.flag == Flag::Vepa }
-    }
-
-    /// Puts this version's programs on the parent, called `ifname` now; returns whether it had to make a clsact qdisc.
-    fn attach_programs(&mut self, ifname: &str) -> Result<bool, Error> {
-        let identity = self.identity();
-        Ok(self.session.dataplane()?.attach_parent(&identity, ifname)?)
-    }
-
-    /// Swaps this version's programs in for those that are there.
-    pub(super) fn swap_programs(&mut self) -> Result<(), Error> {
-        let link = self.session.netlink.link_by_index(self.parent.ifindex)?;
-        let link = link.ok_or_else(|| Error::ParentGone {
-            parent: self.parent.name.to_string(),
-            network: self.spec.name.to_string(),
-        })?;
-        // It had one, but somebody has removed it since.
-        if self.attach_programs(&link.name)? {
-            self.session.store.set_made_qdisc(self.parent.slot, true)?;
-        }
-        Ok(())
-    }
-
-    /// Takes the programs off the parent, which may have another name now.
-    fn detach_programs(&mut self) -> Result<(), Error> {
-        let Parent { slot, ifindex, made_qdisc, .. } = self.parent;
-        let ifname = self.session.netlink.link_by_index(ifindex)?.map(|link| link.name);
-        Ok(self.session.dataplane()?.detach_parent(slot, ifname.as_deref(), made_qdisc)?)
     }
 }
 
@@ -114,9 +87,7 @@ impl Step<Foundation<'_>> for NetworkStep {
                 context.session.dataplane()?.register_slot(slot, entry)?;
             }
             Self::Programs if context.is_alone_on_parent()? => {
-                let ifname = context.parent.name.to_string();
-                let made_qdisc = context.attach_programs(&ifname)?;
-                context.session.store.set_made_qdisc(slot, made_qdisc)?;
+                context.attach_programs()?;
             }
             Self::Slot | Self::Programs => {}
             Self::Commit => context.set_state(State::Up)?,
@@ -179,7 +150,12 @@ impl Session {
             return Err(Error::MtuTooLarge { mtu, parent: link.name, parent_mtu: link.mtu });
         }
         let capacity = self.agreed_capacity(capacity)?;
-        let parent = match self.store.parents()?.into_iter().find(|parent| parent.ifindex == link.index) {
+        let parent = match self
+            .store
+            .parents()?
+            .into_iter()
+            .find(|parent| parent.ifindex == link.index && parent.mac == mac)
+        {
             Some(parent) => {
                 self.check_neighbours(&spec, &parent)?;
                 parent

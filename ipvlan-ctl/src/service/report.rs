@@ -8,11 +8,15 @@ use std::{
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::{Error, Root, preflight::Facts};
+use super::{
+    Error, Root,
+    parent::{boot_id, check_pins},
+    preflight::Facts,
+};
 use crate::{
     bpf::{Counters, Dataplane},
     model::{Endpoint, Flag, Mode, Multicast, Network, Parent, Slot},
-    netlink::Netns,
+    netlink::Netlink,
     store::Store,
 };
 
@@ -39,7 +43,8 @@ pub struct NetworkReport {
     pub mtu: Option<u32>,
     /// Its subnets.
     pub subnets: Vec<SubnetReport>,
-    /// `up`, `creating` or `closing`.
+    /// `up`; `gone` without its parent, `unenforced` without the parent's programs; `creating` or `closing` while it is made or
+    /// removed.
     pub state: String,
     /// Its endpoints.
     pub endpoints: Vec<EndpointReport>,
@@ -73,7 +78,8 @@ pub struct EndpointReport {
     pub ifname: String,
     /// Its namespace: a name, a path, `pid:N`, or `run:N` with the number of the `ipvlan-ctl run` that made it.
     pub netns: String,
-    /// `up`, `creating`, `closing`, or `gone` where its namespace is.
+    /// `up`; `gone` where its slave or its namespace is, `moved` where the slave was moved out of it, `unenforced` without its
+    /// programs; `creating` or `closing` while it is made or removed.
     pub state: String,
 }
 
@@ -119,10 +125,12 @@ impl StatsReport {
 
 /// The state, for a command that only looks. Takes no lock, makes nothing.
 pub struct Report {
-    root: Root,
     networks: Vec<Network>,
-    parents: Vec<Parent>,
+    pub(super) parents: Vec<Parent>,
     endpoints: Vec<Endpoint>,
+    pub(super) dataplane: Option<Dataplane>,
+    /// Whether the store is of an earlier boot, so that no namespace in it exists.
+    pub(super) rebooted: bool,
 }
 
 impl Report {
@@ -130,10 +138,14 @@ impl Report {
     pub fn read(root: &Root) -> Result<Self, Error> {
         Facts::gather().check()?;
         let (mut networks, mut parents, mut endpoints) = <(Vec<_>, Vec<_>, Vec<_>)>::default();
+        let mut rebooted = false;
         if let Some(store) = Store::open_existing(&root.store())? {
             (networks, parents, endpoints) = (store.networks()?, store.parents()?, store.endpoints()?);
+            rebooted = store.boot()?.is_some_and(|boot| boot != boot_id());
+            check_pins(&store, root)?;
         }
-        Ok(Self { root: root.clone(), networks, parents, endpoints })
+        let dataplane = Dataplane::open(root.pin_dir())?;
+        Ok(Self { networks, parents, endpoints, dataplane, rebooted })
     }
 
     fn network_name(&self, id: u32) -> String {
@@ -142,12 +154,11 @@ impl Report {
     }
 
     /// All networks, by name.
-    #[must_use]
-    pub fn networks(&self) -> Vec<NetworkReport> {
-        let endpoints = self.endpoints();
-        self.networks
-            .iter()
-            .map(|Network { id, spec, state, .. }| NetworkReport {
+    pub fn networks(&self) -> Result<Vec<NetworkReport>, Error> {
+        let (netlink, endpoints) = (Netlink::open()?, self.endpoints()?);
+        let report = |network: &Network| {
+            let Network { id, spec, .. } = network;
+            Ok(NetworkReport {
                 name: spec.name.to_string(),
                 id: *id,
                 parent: spec.parent.to_string(),
@@ -162,29 +173,28 @@ impl Report {
                     .iter()
                     .map(|pool| SubnetReport { subnet: pool.subnet, gateway: pool.gateway })
                     .collect(),
-                state: state.to_string(),
+                state: self.network_state(&netlink, network)?,
                 endpoints: endpoints
                     .iter()
                     .filter(|endpoint| endpoint.network == spec.name.as_str())
                     .cloned()
                     .collect(),
             })
-            .collect()
+        };
+        self.networks.iter().map(report).collect()
     }
 
     /// The networks called so, in the order of `names`.
     pub fn inspect(&self, names: &[String]) -> Result<Vec<NetworkReport>, Error> {
-        let networks = self.networks();
+        let networks = self.networks()?;
         let find = |name: &String| networks.iter().find(|network| network.name == *name).cloned();
         names.iter().map(|name| find(name).ok_or_else(|| Error::NoNetwork(name.clone()))).collect()
     }
 
     /// All endpoints, by slot.
-    #[must_use]
-    pub fn endpoints(&self) -> Vec<EndpointReport> {
-        self.endpoints
-            .iter()
-            .map(|endpoint| EndpointReport {
+    pub fn endpoints(&self) -> Result<Vec<EndpointReport>, Error> {
+        let report = |endpoint: &Endpoint| {
+            Ok(EndpointReport {
                 name: endpoint.name.to_string(),
                 network: self.network_name(endpoint.network),
                 slot: endpoint.slot,
@@ -193,13 +203,10 @@ impl Report {
                 link_local: endpoint.addresses.link_local,
                 ifname: endpoint.ifname.to_string(),
                 netns: endpoint.netns.label.clone(),
-                state: if Netns::find(&endpoint.netns).is_some() {
-                    endpoint.state.to_string()
-                } else {
-                    "gone".into()
-                },
+                state: self.endpoint_state(endpoint)?,
             })
-            .collect()
+        };
+        self.endpoints.iter().map(report).collect()
     }
 
     /// Whoever drops are charged to: name, slot, and an endpoint's network; endpoints first.
@@ -217,9 +224,10 @@ impl Report {
         if let Some(unknown) = names.iter().find(|name| !rows.iter().any(|(known, ..)| known == *name)) {
             return Err(Error::NoStats(unknown.clone()));
         }
-        let dataplane = Dataplane::open(self.root.pin_dir())?;
         let counters = |slot| {
-            dataplane.as_ref().map_or_else(|| Ok(Counters::default()), |dataplane| dataplane.counters(slot))
+            self.dataplane
+                .as_ref()
+                .map_or_else(|| Ok(Counters::default()), |dataplane| dataplane.counters(slot))
         };
         rows.into_iter()
             .filter(|(name, ..)| names.is_empty() || names.contains(name))

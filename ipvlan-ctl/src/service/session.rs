@@ -40,6 +40,7 @@ impl Session {
             cleared: BTreeSet::new(),
             _lock: lock,
         };
+        session.restore()?;
         session.repair()?;
         Ok(session)
     }

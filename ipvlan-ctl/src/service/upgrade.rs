@@ -31,7 +31,7 @@ impl Session {
         for network in networks {
             if parents.insert(network.parent) {
                 let name = network.spec.parent.to_string();
-                let result = self.foundation(network).and_then(|mut parent| parent.swap_programs());
+                let result = self.foundation(network).and_then(|mut parent| parent.attach_programs());
                 swapped.push(Swapped { name, kind: "parent", result });
             }
         }

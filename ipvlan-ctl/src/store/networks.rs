@@ -121,6 +121,23 @@ impl Store {
         Ok(statement.query_map([], read_parent)?.collect::<Result<_, _>>()?)
     }
 
+    /// Notes which interfaces these parents are now; those that are none get a number that no interface has. An interface that
+    /// comes back is another one, whose qdisc we didn't make.
+    pub fn set_parent_ifindexes(&mut self, parents: &[(Slot, Option<u32>)]) -> Result<(), StoreError> {
+        let write = self.db.transaction()?;
+        let update = "UPDATE parent SET ifindex = ?2, made_qdisc = 0 WHERE slot = ?1";
+        // Out of the way first: they may have each other's numbers.
+        for (slot, _) in parents {
+            write.execute(update, params![slot, i32::MAX - i32::from(*slot)])?;
+        }
+        for (slot, ifindex) in parents {
+            if let Some(ifindex) = ifindex {
+                write.execute(update, params![slot, ifindex])?;
+            }
+        }
+        Ok(write.commit()?)
+    }
+
     /// Notes whether we gave the parent its clsact qdisc.
     pub fn set_made_qdisc(&mut self, slot: Slot, made: bool) -> Result<(), StoreError> {
         self.db.execute("UPDATE parent SET made_qdisc = ?2 WHERE slot = ?1", params![slot, made])?;

@@ -1,5 +1,7 @@
 //! What holds for all networks together.
 
+use std::path::{Path, PathBuf};
+
 use ipvlan_common::schema;
 use rusqlite::{OptionalExtension as _, types::FromSqlError};
 
@@ -7,6 +9,9 @@ use super::{Store, StoreError};
 use crate::model::Slot;
 
 const CAPACITY: &str = "capacity";
+const BOOT: &str = "boot";
+const PIN_DIR: &str = "pin_dir";
+const MADE_LOOPBACK_QDISC: &str = "made_loopback_qdisc";
 
 impl Store {
     /// How many endpoints and parents the shared maps are made for.
@@ -25,6 +30,48 @@ impl Store {
         self.set(CAPACITY, &capacity.to_string())
     }
 
+    /// The boot that namespaces and qdiscs are of, once it is known.
+    pub fn boot(&self) -> Result<Option<String>, StoreError> {
+        self.setting(BOOT)
+    }
+
+    /// Notes the boot that it is now. Where it was another one, no namespace of it exists any more, nor a qdisc.
+    pub fn note_boot(&mut self, boot: &str) -> Result<(), StoreError> {
+        let known = self.boot()?;
+        if known.as_deref() == Some(boot) {
+            return Ok(());
+        }
+        let write = self.db.transaction()?;
+        if known.is_some() {
+            // A cookie starts anew with each boot; none is 0.
+            write.execute("UPDATE endpoint SET netns_cookie = 0", [])?;
+            write.execute("UPDATE parent SET made_qdisc = 0", [])?;
+            write.execute("DELETE FROM setting WHERE name = ?1", [MADE_LOOPBACK_QDISC])?;
+        }
+        write.execute("INSERT OR REPLACE INTO setting (name, value) VALUES (?1, ?2)", [BOOT, boot])?;
+        Ok(write.commit()?)
+    }
+
+    /// Where the networks' pins are.
+    pub fn pin_dir(&self) -> Result<Option<PathBuf>, StoreError> {
+        Ok(self.setting(PIN_DIR)?.map(PathBuf::from))
+    }
+
+    /// Notes where the networks' pins are.
+    pub fn set_pin_dir(&mut self, pin_dir: &Path) -> Result<(), StoreError> {
+        self.set(PIN_DIR, &pin_dir.to_string_lossy())
+    }
+
+    /// Whether we gave `lo` its clsact qdisc.
+    pub fn made_loopback_qdisc(&self) -> Result<bool, StoreError> {
+        Ok(self.setting(MADE_LOOPBACK_QDISC)?.is_some_and(|value| value == "true"))
+    }
+
+    /// Notes whether we gave `lo` its clsact qdisc.
+    pub fn set_made_loopback_qdisc(&mut self, made: bool) -> Result<(), StoreError> {
+        self.set(MADE_LOOPBACK_QDISC, &made.to_string())
+    }
+
     fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
         let value = self.db.query_row("SELECT value FROM setting WHERE name = ?1", [name], |row| row.get(0));
         Ok(value.optional()?)
@@ -40,7 +87,25 @@ impl Store {
 mod tests {
     use ipvlan_common::schema;
 
-    use crate::store::tests::in_memory;
+    use crate::store::tests::{endpoint, in_memory, parent, spec};
+
+    #[test]
+    fn a_reboot_ends_namespaces_and_qdiscs() {
+        let mut store = in_memory();
+        let network = store.insert_network(&spec("a", &["10.0.0.0/24"]), &parent(1)).unwrap();
+        store.insert_endpoint(&endpoint(2, "one", network.id, "10.0.0.2")).unwrap();
+        store.set_made_qdisc(1, true).unwrap();
+        store.set_made_loopback_qdisc(true).unwrap();
+        // A store of a version that noted no boot is of this one.
+        for _ in 0..2 {
+            store.note_boot("first").unwrap();
+            assert_ne!(store.endpoints().unwrap()[0].netns.cookie, 0);
+            assert!(store.parents().unwrap()[0].made_qdisc && store.made_loopback_qdisc().unwrap());
+        }
+        store.note_boot("second").unwrap();
+        assert_eq!(store.endpoints().unwrap()[0].netns.cookie, 0);
+        assert!(!store.parents().unwrap()[0].made_qdisc && !store.made_loopback_qdisc().unwrap());
+    }
 
     #[test]
     fn the_capacity_is_kept() {

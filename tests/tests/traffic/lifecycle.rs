@@ -149,7 +149,7 @@ pub(crate) fn leaks_nothing(lab: &Lab, netns: &Netns) -> Result<()> {
     Ok(())
 }
 
-fn spawn(sandbox: &Sandbox, words: &str) -> Result<Child> {
+pub(crate) fn spawn(sandbox: &Sandbox, words: &str) -> Result<Child> {
     let mut command = sandbox.ctl_command()?;
     command.args(words.split_whitespace()).stdout(Stdio::null()).stderr(Stdio::null());
     sandbox.host.spawn(&mut command)

@@ -2,6 +2,7 @@
 
 mod allowed;
 mod capacity;
+mod changed;
 mod isolation;
 mod lab;
 mod lifecycle;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         swap::tests(),
         lifecycle::tests(),
         capacity::tests(),
+        changed::tests(),
     ];
     libtest_mimic::run(&Arguments::from_args(), tests.into_iter().flatten().collect()).exit_code()
 }

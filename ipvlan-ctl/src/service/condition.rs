@@ -1,0 +1,57 @@
+//! What networks and endpoints are really like: the store says what was asked for, the kernel what is.
+
+use super::{
+    Error, Report,
+    parent::device,
+    slave::{self, Inside},
+};
+use crate::{
+    bpf::has_tcx,
+    model::{Endpoint, Network, Parent, State},
+    netlink::{Netlink, Netns},
+};
+
+const GONE: &str = "gone";
+const UNENFORCED: &str = "unenforced";
+
+impl Report {
+    fn parent(&self, slot: u16) -> Option<&Parent> {
+        self.parents.iter().find(|parent| parent.slot == slot)
+    }
+
+    pub(super) fn network_state(&self, netlink: &Netlink, network: &Network) -> Result<String, Error> {
+        if network.state != State::Up {
+            return Ok(network.state.to_string());
+        }
+        let Some(parent) = self.parent(network.parent) else { return Ok(GONE.into()) };
+        let Some(device) = device(netlink, parent)? else { return Ok(GONE.into()) };
+        let enforced = match &self.dataplane {
+            Some(dataplane) => dataplane.parent_is_enforced(parent.slot, device.index)?,
+            None => false,
+        };
+        Ok(if enforced { State::Up.to_string() } else { UNENFORCED.into() })
+    }
+
+    pub(super) fn endpoint_state(&self, endpoint: &Endpoint) -> Result<String, Error> {
+        if endpoint.state != State::Up {
+            return Ok(endpoint.state.to_string());
+        }
+        let Some(parent) = self.parent(endpoint.parent).filter(|_| !self.rebooted) else {
+            return Ok(GONE.into());
+        };
+        let Some(netns) = Netns::find(&endpoint.netns) else { return Ok(GONE.into()) };
+        let inside = Inside::open(netns)?;
+        let present = slave::find(&inside.netlink, endpoint, parent)?.is_some();
+        let Some(dataplane) = &self.dataplane else {
+            return Ok(if present { UNENFORCED.into() } else { GONE.into() });
+        };
+        if !present {
+            // Its programs go with it, where it was moved away and not deleted.
+            let moved = has_tcx() && dataplane.endpoint_device(endpoint.slot)?.is_some();
+            return Ok(if moved { "moved".into() } else { GONE.into() });
+        }
+        let enforced =
+            inside.netns.run(|| dataplane.endpoint_is_enforced(endpoint.slot, endpoint.ifindex))??;
+        Ok(if enforced { State::Up.to_string() } else { UNENFORCED.into() })
+    }
+}

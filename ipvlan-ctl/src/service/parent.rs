@@ -1,0 +1,161 @@
+//! Parents: found again, enforced, and mended where something has happened to them.
+
+use super::{Error, Foundation, Root, Session};
+use crate::{
+    bpf::{self, Dataplane, LOOPBACK},
+    model::{Parent, State},
+    netlink::{Link, Netlink},
+    store::Store,
+};
+
+/// The interface that a parent is now: the one with its number, else the one with its name, if it was removed and came back. Either
+/// has its MAC, or it is another one.
+pub(super) fn device(netlink: &Netlink, parent: &Parent) -> Result<Option<Link>, Error> {
+    let is_it = |link: &Link| link.mac == Some(parent.mac);
+    match netlink.link_by_index(parent.ifindex)?.filter(is_it) {
+        Some(link) => Ok(Some(link)),
+        None => Ok(netlink.link_by_name(parent.name.as_str())?.filter(is_it)),
+    }
+}
+
+impl Foundation<'_> {
+    fn gone(&self) -> Error {
+        Error::ParentGone { parent: self.parent.name.to_string(), network: self.spec.name.to_string() }
+    }
+
+    /// Makes the parent's slot known, and puts this version's programs on the parent, or swaps them there.
+    pub(super) fn attach_programs(&mut self) -> Result<(), Error> {
+        let device = device(&self.session.netlink, &self.parent)?.ok_or_else(|| self.gone())?;
+        // Noted before it is made: nobody else would take it away again.
+        if bpf::lacks_clsact(&device.name)? {
+            self.session.store.set_made_qdisc(self.parent.slot, true)?;
+            self.parent.made_qdisc = true;
+        }
+        if bpf::lacks_clsact(LOOPBACK)? {
+            self.session.store.set_made_loopback_qdisc(true)?;
+        }
+        let identity = self.identity();
+        Ok(self.session.dataplane()?.attach_parent(&identity, &device.name)?)
+    }
+
+    /// Takes the programs off the parent, which may have another name now, and the qdiscs that we made for them.
+    pub(super) fn detach_programs(&mut self) -> Result<(), Error> {
+        let Parent { slot, made_qdisc, .. } = self.parent;
+        let device = device(&self.session.netlink, &self.parent)?;
+        let ifname = device.as_ref().map(|device| device.name.as_str());
+        self.session.dataplane()?.detach_parent(slot, ifname)?;
+        if let Some(ifname) = ifname.filter(|_| made_qdisc) {
+            bpf::remove_unused_clsact(ifname)?;
+        }
+        if self.session.store.made_loopback_qdisc()? && bpf::remove_unused_clsact(LOOPBACK)? {
+            self.session.store.set_made_loopback_qdisc(false)?;
+        }
+        Ok(())
+    }
+}
+
+impl Session {
+    /// Refuses a parent that is gone, or that doesn't have its programs.
+    pub(super) fn check_parent(&self, parent: &Parent, network: &str) -> Result<Dataplane, Error> {
+        let (name, network) = (parent.name.to_string(), network.to_owned());
+        let Some(device) = device(&self.netlink, parent)? else {
+            return Err(Error::ParentGone { parent: name, network });
+        };
+        match Dataplane::open(self.root.pin_dir())? {
+            Some(dataplane) if dataplane.parent_is_enforced(parent.slot, device.index)? => Ok(dataplane),
+            _ => Err(Error::NotEnforced { parent: name, network }),
+        }
+    }
+
+    /// Brings the kernel's side back where it was lost: by a reboot, with the pins, or with a parent that was removed and has come
+    /// back. What can't be brought back is a warning, and is checked again by whoever needs it.
+    pub(super) fn restore(&mut self) -> Result<(), Error> {
+        if check_pins(&self.store, &self.root)? {
+            self.store.set_pin_dir(self.root.pin_dir())?;
+        }
+        self.store.note_boot(&boot_id())?;
+        let networks: Vec<_> =
+            self.store.networks()?.into_iter().filter(|network| network.state == State::Up).collect();
+        if networks.is_empty() {
+            return Ok(());
+        }
+        let maps_lost = Dataplane::open(self.root.pin_dir())?.is_none();
+        self.find_parents()?;
+        for parent in self.store.parents()? {
+            let Some(network) = networks.iter().find(|network| network.parent == parent.slot) else {
+                continue;
+            };
+            // A parent that is gone takes its slaves along; there is nothing to enforce until it is back.
+            let Some(device) = device(&self.netlink, &parent)? else { continue };
+            let mut foundation = self.foundation(network.clone())?;
+            let result = foundation.mend(device.index, maps_lost);
+            let name = &parent.name;
+            match result {
+                Ok(true) => self.warn(format!("the programs of parent {name} were gone, and are back")),
+                Ok(false) => {}
+                Err(error) => self.warn(format!("putting the programs of parent {name} back: {error}")),
+            }
+        }
+        if maps_lost {
+            self.restore_endpoints()?;
+        }
+        Ok(())
+    }
+
+    /// Notes which interfaces the parents are now.
+    fn find_parents(&mut self) -> Result<(), Error> {
+        let parents = self.store.parents()?;
+        let mut moved = Vec::new();
+        for parent in parents {
+            let index = device(&self.netlink, &parent)?.map(|device| device.index);
+            if index != Some(parent.ifindex) {
+                moved.push((parent.slot, index));
+            }
+        }
+        Ok(self.store.set_parent_ifindexes(&moved)?)
+    }
+
+    /// New maps know nothing of endpoints that live on, and these nothing of new maps.
+    fn restore_endpoints(&mut self) -> Result<(), Error> {
+        for endpoint in self.store.endpoints()?.into_iter().filter(|endpoint| endpoint.state == State::Up) {
+            let name = endpoint.name.clone();
+            let mut attachment = self.attachment(endpoint)?;
+            // Those whose slaves are gone are for the repair, or for their users.
+            let restored = attachment.slave_inside().map(|_slave| attachment.enforce());
+            if let Ok(Err(error)) = restored {
+                self.warn(format!("putting the programs of endpoint '{name}' back: {error}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Foundation<'_> {
+    /// Puts back what is missing; returns whether anything was.
+    fn mend(&mut self, ifindex: u32, maps_lost: bool) -> Result<bool, Error> {
+        let slot = self.parent.slot;
+        let entry = self.identity().entry();
+        let dataplane = self.session.dataplane()?;
+        if maps_lost {
+            dataplane.register_slot(slot, entry)?;
+        } else if dataplane.parent_is_enforced(slot, ifindex)? {
+            return Ok(false);
+        }
+        self.attach_programs().map(|()| true)
+    }
+}
+
+/// Whether the pin directory has to be noted. Networks work with the pins that they were made with, and with no others.
+pub(super) fn check_pins(store: &Store, root: &Root) -> Result<bool, Error> {
+    match store.pin_dir()? {
+        Some(pin_dir) if pin_dir == root.pin_dir() => Ok(false),
+        Some(pin_dir) if !store.networks()?.is_empty() => Err(Error::OtherPins { pin_dir }),
+        _ => Ok(true),
+    }
+}
+
+/// What tells this boot from all others.
+pub(super) fn boot_id() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim().to_owned()
+}
