@@ -8,9 +8,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use ipvlan_tests::{
-    Maker, Network, Sandbox, Snapshot,
+    Door, Maker, Network, Sandbox, Snapshot,
+    frame::{self, Link},
     harness::{Need, test},
-    sandbox::{HOST, INTERFACE},
+    sandbox::{HOST, INTERFACE, PARENT_MAC},
 };
 use libtest_mimic::Arguments;
 use nix::libc;
@@ -53,6 +54,12 @@ const ANYWHERE: Table = Table {
         ("network create --subnet 192.168.1.0/24 -o parent=eth0 -o ipvlan_flag=open n", &["open"]),
         ("network create --subnet 192.168.1.0/24 -o parent=eth0 -o colour=red n", &["colour"]),
         ("network create --subnet 192.168.1.0/24 -o parent n", &["parent"]),
+        (
+            "network create --internal --subnet 192.168.1.0/24 -o parent=eth0 -o internal=false n",
+            &["--internal", "internal=false"],
+        ),
+        ("network create -d bridge --subnet 192.168.1.0/24 -o parent=eth0 n", &["bridge", "ipvlan"]),
+        ("network create --frob x n", &["--frob"]),
         ("network create --subnet 192.168.1.0/24 n", &["parent"]),
         ("network create --subnet 192.168.1.0/24 -o parent=lo n", &["loopback"]),
         ("network create --subnet 192.168.1.0/24 -o parent=eth0 a/b", &["a/b"]),
@@ -111,6 +118,9 @@ fn main() -> ExitCode {
         test("bad_input::with_ipvlan", IPVLAN, || bad_input(&WITH_IPVLAN)),
         test("bad_input::with_a_network", IPVLAN, || bad_input(&WITH_NETWORK)),
         test("without_capabilities", ROOT, without_capabilities),
+        test("run_as_a_shell", IPVLAN, run_as_a_shell),
+        test("tables_fit_80_columns", IPVLAN, tables),
+        test("loopback_is_up", IPVLAN, loopback_is_up),
         test("help_of_every_command", &[], help),
         test("programs_pass_the_verifier", ROOT, programs),
     ];
@@ -130,6 +140,8 @@ fn bad_input(table: &Table) -> Result<()> {
         None
     };
     let before = Snapshot::take(&sandbox, &[&netns])?;
+    let store = sandbox.root().join("store.sqlite");
+    let had_store = store.exists();
     let failures: Vec<_> = table
         .rows
         .iter()
@@ -141,6 +153,51 @@ fn bad_input(table: &Table) -> Result<()> {
     ensure!(failures.is_empty(), "{}", failures.join("\n"));
     let changes = Snapshot::take(&sandbox, &[&netns])?.changes(&before);
     ensure!(changes.is_empty(), "bad input made something: {changes:#?}");
+    ensure!(store.exists() == had_store, "bad input made a store");
+    Ok(())
+}
+
+/// A command that can't be run ends as in a shell.
+fn run_as_a_shell() -> Result<()> {
+    let sandbox = Sandbox::new(Maker::Ctl)?;
+    sandbox.network(&NET)?;
+    for (command, status) in [("no-such-command", 127), ("/etc/hostname", 126), ("false", 1)] {
+        let output = sandbox.try_ctl(&format!("run --network db_net -- {command}"))?;
+        ensure!(output.status.code() == Some(status), "run of {command} ends with {}", output.status);
+    }
+    Ok(())
+}
+
+/// With both families, many reasons and all flags, tables fit a terminal of 80 columns.
+fn tables() -> Result<()> {
+    let sandbox = Sandbox::new(Maker::Ctl)?;
+    sandbox.network(&NET.private().internal())?;
+    let endpoint = sandbox.endpoint(&NET, "taken", 11)?;
+    for (address, count) in [(NET.ipv4(66), 3), (NET.ipv4(HOST), 2)] {
+        for _ in 0..count {
+            let link = Link::shared(PARENT_MAC);
+            endpoint.send(&frame::udp4(link, address, NET.ipv4(1), b"x")?, Door::Queue)?;
+        }
+    }
+    for list in ["network ls", "ps", "stats"] {
+        let table = sandbox.ctl(list)?;
+        for line in table.lines() {
+            ensure!(line.trim_end().chars().count() <= 80, "{list} is too wide: {line}");
+        }
+        ensure!(table.contains("fd00:1::") || list == "stats", "{list} without IPv6: {table}");
+    }
+    ensure!(sandbox.ctl("stats")?.contains("5 source-ipv4"), "{}", sandbox.ctl("stats")?);
+    Ok(())
+}
+
+/// An endpoint's namespace has a working loopback interface.
+fn loopback_is_up() -> Result<()> {
+    let sandbox = Sandbox::new(Maker::Ctl)?;
+    let netns = sandbox.netns("a")?;
+    netns.ip("link set lo down")?;
+    sandbox.network(&NET)?;
+    sandbox.ctl(&format!("attach db_net --netns {} --name a", netns.name()))?;
+    ensure!(netns.pings("127.0.0.1", 56, 5)?, "lo is down");
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use comfy_table::Cell;
 
 use super::{
     Format,
-    render::{finish, join, json, or_dash, print_table, print_warnings, state},
+    render::{finish, join, json, lines, print_table, print_warnings, state},
 };
 use crate::service::{AttachRequest, Error, Report, Root, Session, Target};
 
@@ -120,7 +120,7 @@ pub(super) fn list(root: &Root, format: Format) -> Result<u8, Error> {
         vec![
             Cell::new(&endpoint.name),
             Cell::new(&endpoint.network),
-            Cell::new(or_dash(join(ipv4.into_iter().chain(ipv6)))),
+            lines(ipv4.into_iter().chain(ipv6)),
             Cell::new(&endpoint.ifname),
             Cell::new(&endpoint.netns),
             state(&endpoint.state),

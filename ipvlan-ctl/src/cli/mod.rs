@@ -18,7 +18,7 @@ use crate::service::{Error, Root};
 
 const AFTER_HELP: &str = "\
 Examples:
-  ipvlan-ctl network create --subnet 192.168.1.0/24 --gateway 192.168.1.1 -o parent=eth0 db_net
+  ipvlan-ctl network create --subnet 192.168.1.0/24 -o parent=eth0 db_net
   ip netns add red && ipvlan-ctl attach db_net --netns red --name ipv1
   ipvlan-ctl run --network db_net --name ipv2 -- ping -c 4 192.168.1.2
   ipvlan-ctl ps
@@ -27,11 +27,15 @@ Examples:
   ipvlan-ctl detach ipv1 && ipvlan-ctl network rm db_net
 
 Exit status:
-  0 success, 1 failure, 2 bad input; 'run' exits as its command does, with 128 + N for signal N";
+  0    success
+  1    failure
+  2    bad input
+  'run' exits as its command does; with 126 or 127 where that can't be run or
+  isn't there, and with 128 + N where signal N ends it";
 
 /// Isolated ipvlan networks: every frame is checked in the kernel, whichever way it leaves a container.
 #[derive(Debug, Parser)]
-#[command(version, after_help = AFTER_HELP, max_term_width = 110, propagate_version = true)]
+#[command(version, after_help = AFTER_HELP, max_term_width = 80, propagate_version = true)]
 pub struct Cli {
     /// Directory of the state
     #[arg(long, global = true, value_name = "DIR", env = "IPVLAN_ROOT", help_heading = "Global options")]
@@ -129,11 +133,27 @@ mod tests {
     }
 
     #[test]
+    fn help_fits_80_columns() {
+        fn check(command: &mut clap::Command) {
+            for text in [command.render_help(), command.render_long_help()] {
+                for line in text.to_string().lines() {
+                    assert!(line.chars().count() <= 80, "{}: {line}", command.get_name());
+                }
+            }
+            command.get_subcommands_mut().for_each(check);
+        }
+        let mut cli = Cli::command();
+        cli.build();
+        check(&mut cli);
+    }
+
+    #[test]
     fn lines_that_parse() {
         for line in [
             "network create --subnet 192.168.1.0/24 --gateway 192.168.1.1 -o parent=eth0 -o ipvlan_mode=l2 db_net",
             "network create --subnet=192.168.1.0/24 --subnet=fd00::/64 --internal -o parent=eth0 db_net",
             "network ls --format json",
+            "network create -d ipvlan --subnet=192.168.1.0/24 -o parent=eth0 db_net",
             "--root /r --pin-dir /p network inspect a b",
             "network rm a b",
             "attach db_net --netns red --name ipv1 --ip 192.168.1.5 --ip6 fd00::5 --ifname eth1",
@@ -160,6 +180,7 @@ mod tests {
             "network",
             "network create --subnet 10.0.0.0/24",
             "network rm",
+            "network create -d bridge --subnet=192.168.1.0/24 -o parent=eth0 db_net",
             "attach db_net",
             "attach db_net --netns red --pid 42",
             "attach db_net --pid -1",

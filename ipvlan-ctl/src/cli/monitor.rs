@@ -12,8 +12,8 @@ use crate::{
 };
 
 const HELP: &str = "\
-Shows drops from now on, until it is interrupted. What 'stats' counts is exact; this is a sample where drops are many, and says how
-many it does not show.
+Shows drops from now on, until it is interrupted. What 'stats' counts is exact;
+this is a sample where drops are many, and says how many it does not show.
 
 Examples:
   ipvlan-ctl monitor --endpoint ipv1 --reason source-ipv4

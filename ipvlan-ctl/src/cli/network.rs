@@ -6,7 +6,7 @@ use ipvlan_common::schema::MAX_CAPACITY;
 
 use super::{
     Format,
-    render::{finish, join, json, or_dash, print_table, print_warnings, state},
+    render::{finish, json, lines, print_table, print_warnings, state},
 };
 use crate::{
     model::{NetworkSpec, RawNetwork, Slot},
@@ -36,21 +36,27 @@ pub(super) enum Command {
 }
 
 const CREATE_HELP: &str = "\
-Options for -o:
-  parent=IFACE               the interface that the network uses
-  ipvlan_mode=l2|l3|l3s      how frames are forwarded (l2); a parent has one mode for all its networks
-  ipvlan_flag=bridge|private|vepa
-                             whether its endpoints reach each other: they do (the default), they don't, by way of a
-                             switch that sends frames back; vepa needs a parent without other flags
-  mtu=N                      the mtu of its endpoints (the parent's)
-  internal=true              the same as --internal
-  multicast_rate=N           broadcasts and multicasts an endpoint may send in a second, after a burst of 100 (500);
-                             0 is no limit
-  multicast=on|local|off     how far broadcasts and multicasts go, but for ARP and ICMPv6 (on)
+Options for -o (defaults in parentheses):
+  parent=IFACE            the interface that the network uses
+  ipvlan_mode=MODE        how frames are forwarded: l2, l3 or l3s (l2); all
+                          networks of a parent have one mode
+  ipvlan_flag=FLAG        whether its endpoints reach each other (bridge):
+                            bridge   they do
+                            private  they don't
+                            vepa     by way of a switch that sends frames back;
+                                     needs a parent without other flags
+  mtu=N                   the mtu of its endpoints (the parent's)
+  internal=true           the same as --internal
+  multicast=on|local|off  how far broadcasts and multicasts go, but for ARP
+                          and ICMPv6 (on)
+  multicast_rate=N        how many of them an endpoint may send in a second,
+                          after a burst of 100 (500); 0 is no limit
 
 Examples:
-  ipvlan-ctl network create --subnet 192.168.1.0/24 --gateway 192.168.1.1 -o parent=eth0 db_net
-  ipvlan-ctl network create --subnet 10.9.0.0/24 --subnet fd00:9::/64 --internal -o parent=eth0 backend";
+  ipvlan-ctl network create --subnet 192.168.1.0/24 --gateway 192.168.1.1 \\
+      -o parent=eth0 db_net
+  ipvlan-ctl network create --subnet 10.9.0.0/24 --subnet fd00:9::/64 \\
+      --internal -o parent=eth0 backend";
 
 #[derive(Debug, Args)]
 #[command(after_help = CREATE_HELP)]
@@ -64,6 +70,9 @@ pub(super) struct Create {
     /// Let nothing pass between the network and the wire
     #[arg(long)]
     internal: bool,
+    /// Accepted for the habit's sake: there is one driver
+    #[arg(short = 'd', long, hide = true, value_parser = ["ipvlan"])]
+    driver: Option<String>,
     /// Set an option of the driver
     #[arg(short = 'o', long = "opt", value_name = "KEY=VALUE")]
     options: Vec<String>,
@@ -109,7 +118,7 @@ impl Command {
 
 impl Create {
     fn execute(self, root: &Root, format: Format) -> Result<u8, Error> {
-        let Self { subnets, gateways, internal, options, capacity, name } = self;
+        let Self { subnets, gateways, internal, options, capacity, name, driver: _ } = self;
         let spec = NetworkSpec::parse(&RawNetwork { name, subnets, gateways, internal, options })?;
         let name = spec.name.to_string();
         let mut session = Session::begin(root)?;
@@ -131,14 +140,14 @@ fn table(networks: &[NetworkReport]) {
             Cell::new(&network.name),
             Cell::new(&network.parent),
             Cell::new(network.mode),
-            Cell::new(network.flag),
-            Cell::new(if network.internal { "yes" } else { "no" }),
-            Cell::new(or_dash(join(network.subnets.iter().map(|subnet| subnet.subnet)))),
-            Cell::new(or_dash(join(network.subnets.iter().map(|subnet| subnet.gateway)))),
+            lines([network.flag.as_str()].into_iter().chain(network.internal.then_some("internal"))),
+            lines(
+                network.subnets.iter().flat_map(|it| [it.subnet.to_string(), format!("via {}", it.gateway)]),
+            ),
             Cell::new(network.endpoints.len()),
             state(&network.state),
         ]
     });
-    let header = ["NAME", "PARENT", "MODE", "FLAG", "INTERNAL", "SUBNET", "GATEWAY", "ENDPOINTS", "STATE"];
+    let header = ["NAME", "PARENT", "MODE", "FLAGS", "SUBNET", "ENDPOINTS", "STATE"];
     print_table(&header, rows);
 }

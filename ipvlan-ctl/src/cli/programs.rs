@@ -31,6 +31,6 @@ pub(super) fn execute(root: &Root, format: Format) -> Result<u8, Error> {
             number(Some(cost.jited)),
         ]
     });
-    print_table(&["PROGRAM", "INSTRUCTIONS VERIFIED", "BYTES TRANSLATED", "BYTES JITED"], rows);
+    print_table(&["PROGRAM", "INSTRUCTIONS VERIFIED", "BPF BYTES", "JIT BYTES"], rows);
     Ok(0)
 }

@@ -1,6 +1,9 @@
 //! Tables, JSON and error lines.
 
-use std::{fmt::Display, io::IsTerminal as _};
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal as _},
+};
 
 use clap::error::ErrorKind;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
@@ -14,6 +17,10 @@ use crate::service::Error;
 const FAILURE: u8 = 1;
 /// Exit status of input that can't be used, whatever the state of the machine.
 const BAD_INPUT: u8 = 2;
+/// Exit status, as a shell's, of a command that can't be run.
+const NOT_RUN: u8 = 126;
+/// Exit status, as a shell's, of a command that isn't there.
+const NOT_FOUND: u8 = 127;
 
 /// Whether a command line that clap refused asked for JSON.
 #[must_use]
@@ -27,7 +34,12 @@ pub fn wants_json(arguments: &[String]) -> bool {
 #[must_use]
 pub fn print_error(error: &Error, format: Format) -> u8 {
     print_lines(&error.to_string(), error.hint().as_deref(), format);
-    if matches!(error, Error::Invalid(_)) { BAD_INPUT } else { FAILURE }
+    match error {
+        Error::Invalid(_) => BAD_INPUT,
+        Error::Command { source, .. } if source.kind() == io::ErrorKind::NotFound => NOT_FOUND,
+        Error::Command { .. } => NOT_RUN,
+        _ => FAILURE,
+    }
 }
 
 /// Prints what clap has against a command line: its first paragraph is the error, its tip or its usage the hint.
@@ -45,8 +57,9 @@ pub fn print_usage_error(error: &clap::Error, format: Format) -> u8 {
         .collect();
     let message = paragraphs.first().map_or("", |first| first.trim_start_matches("error: "));
     let hint = |prefix| paragraphs.iter().find_map(|paragraph| paragraph.strip_prefix(prefix));
-    let hint =
-        hint("tip: ").map(str::to_owned).or_else(|| hint("Usage: ").map(|usage| format!("usage: {usage}")));
+    // One of clap's tips takes every option that doesn't exist for a value.
+    let tip = hint("tip: ").filter(|tip| !tip.starts_with("to pass"));
+    let hint = tip.map(str::to_owned).or_else(|| hint("Usage: ").map(|usage| format!("usage: {usage}")));
     print_lines(message, hint.as_deref(), format);
     BAD_INPUT
 }
@@ -57,7 +70,7 @@ fn print_lines(message: &str, hint: Option<&str>, format: Format) {
         return;
     }
     let label = |text: &str, color: &str| {
-        if std::io::stderr().is_terminal() && allows_color() {
+        if io::stderr().is_terminal() && allows_color() {
             format!("\x1b[{color}m{text}:\x1b[0m")
         } else {
             format!("{text}:")
@@ -152,8 +165,10 @@ pub(super) fn join(items: impl Iterator<Item = impl Display>) -> String {
     items.map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-pub(super) fn or_dash(text: String) -> String {
-    if text.is_empty() { "-".into() } else { text }
+/// A cell with one item on each line, so that a row of many stays narrow.
+pub(super) fn lines(items: impl IntoIterator<Item = impl Display>) -> Cell {
+    let lines: Vec<_> = items.into_iter().map(|item| item.to_string()).collect();
+    if lines.is_empty() { Cell::new("-") } else { Cell::new(lines.join("\n")) }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use comfy_table::{Cell, CellAlignment};
 
 use super::{
     Format,
-    render::{json, or_dash, print_table},
+    render::{json, lines, print_table},
 };
 use crate::service::{Error, Report, Root};
 
@@ -23,24 +23,20 @@ impl Stats {
             json(&stats);
             return Ok(0);
         }
-        let number = |number: u64| Cell::new(number).set_alignment(CellAlignment::Right);
+        let traffic = |packets: u64, bytes: u64| {
+            lines([format!("{packets} frames"), format!("{bytes} bytes")]).set_alignment(CellAlignment::Right)
+        };
         let rows = stats.iter().map(|row| {
-            let reasons: Vec<_> =
-                row.drops_by_reason.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+            let reasons = row.drops_by_reason.iter().map(|(reason, count)| format!("{count} {reason}"));
             vec![
                 Cell::new(&row.name),
                 Cell::new(row.network.as_deref().unwrap_or("(parent)")),
-                number(row.tx_packets),
-                number(row.tx_bytes),
-                number(row.rx_packets),
-                number(row.rx_bytes),
-                number(row.drops),
-                Cell::new(or_dash(reasons.join(", "))),
+                traffic(row.tx_packets, row.tx_bytes),
+                traffic(row.rx_packets, row.rx_bytes),
+                lines(reasons),
             ]
         });
-        let header =
-            ["NAME", "NETWORK", "TX PACKETS", "TX BYTES", "RX PACKETS", "RX BYTES", "DROPS", "BY REASON"];
-        print_table(&header, rows);
+        print_table(&["NAME", "NETWORK", "SENT", "RECEIVED", "DROPPED"], rows);
         Ok(0)
     }
 }

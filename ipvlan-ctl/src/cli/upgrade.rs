@@ -9,8 +9,9 @@ use super::{
 use crate::service::{Error, Root, Session, Swapped};
 
 pub(super) const HELP: &str = "\
-Each program is replaced in place: no frame is lost, and none gets past. Prints each parent and endpoint that has
-them; where one could not be swapped it keeps what it had, the rest are swapped, and the exit status is 1.";
+Each program is replaced in place: no frame is lost, and none gets past. Prints
+each parent and endpoint that has them; where one could not be swapped it keeps
+what it had, the rest are swapped, and the exit status is 1.";
 
 pub(super) fn execute(root: &Root, format: Format) -> Result<u8, Error> {
     let mut session = Session::begin(root)?;

@@ -166,6 +166,9 @@ pub enum Invalid {
         /// The value as given.
         text: String,
     },
+    /// An option and its opposite.
+    #[error("--internal contradicts network option 'internal=false'")]
+    Contradiction,
     /// No parent.
     #[error("network has no parent interface")]
     NoParent,
@@ -198,6 +201,7 @@ impl Invalid {
             Self::Multicast(_) => "valid settings: on (the default), local, off".into(),
             Self::MulticastRate(_) => "use a number of frames a second up to 1000000; 0 is no limit".into(),
             Self::Bool { .. } => "use true or false".into(),
+            Self::Contradiction => "leave one of them out".into(),
             Self::NoParent => "name the interface that the network is to use: -o parent=eth0".into(),
             Self::Loopback => "use the interface that leads to the network, as in -o parent=eth0".into(),
             _ => return None,

@@ -155,7 +155,8 @@ impl NetworkSpec {
         let internal = match option("internal") {
             None => raw.internal,
             Some("" | "true" | "1") => true,
-            Some("false" | "0") => raw.internal,
+            Some("false" | "0") if raw.internal => return Err(Invalid::Contradiction),
+            Some("false" | "0") => false,
             Some(text) => {
                 return Err(Invalid::Bool { key: "internal", text: text.to_owned() });
             }

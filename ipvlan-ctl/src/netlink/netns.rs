@@ -88,7 +88,7 @@ impl Netns {
         })
     }
 
-    /// A new namespace with its loopback interface up, kept by this process alone.
+    /// A new namespace, kept by this process alone.
     pub fn fresh() -> Result<Self, NetnsError> {
         let label = format!("run:{}", std::process::id());
         let io = |source: io::Error| NetnsError::Io { label: label.clone(), source };
@@ -98,13 +98,7 @@ impl Netns {
         })
         .map_err(io)?;
         let path = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&file));
-        let netns = Self::from_file(file, &label, Path::new(&path))?;
-        let up = netns.run(|| {
-            let netlink = super::Netlink::open()?;
-            netlink.link_by_name("lo")?.map_or(Ok(()), |lo| netlink.set_up(lo.index))
-        })?;
-        up.map_err(|error| io(error.source))?;
-        Ok(netns)
+        Self::from_file(file, &label, Path::new(&path))
     }
 
     /// Finds a namespace again: where it was, else where any process or mount holds it. `None` once it is gone, even

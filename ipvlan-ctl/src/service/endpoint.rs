@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::{AttachRequest, Error, Plan, Session, Step, slave::Inside};
 use crate::{
-    bpf::EndpointIdentity,
+    bpf::{EndpointIdentity, LOOPBACK},
     model::{Addresses, Endpoint, Flag, Mode, Network, Parent, State},
     netlink::{Link, Netns},
 };
@@ -92,6 +92,15 @@ impl Attachment<'_> {
             netlink.add_address(index, address.into(), LINK_LOCAL_PREFIX)?;
         }
         Ok(netlink.rename(index, self.endpoint.ifname.as_str())?)
+    }
+
+    /// A container expects its loopback interface to be up too, as Docker and CNI leave it.
+    fn set_up(&self) -> Result<(), Error> {
+        let netlink = &self.inside()?.netlink;
+        if let Some(lo) = netlink.link_by_name(LOOPBACK)? {
+            netlink.set_up(lo.index)?;
+        }
+        Ok(netlink.set_up(self.endpoint.ifindex)?)
     }
 
     fn add_routes(&mut self) -> Result<(), Error> {
@@ -193,7 +202,7 @@ impl Step<Attachment<'_>> for EndpointStep {
             Self::Programs => context.attach_programs()?,
             Self::Move => context.move_slave()?,
             Self::Configure => context.configure()?,
-            Self::Up => context.inside()?.netlink.set_up(context.endpoint.ifindex)?,
+            Self::Up => context.set_up()?,
             Self::Routes => context.add_routes()?,
             Self::Commit => context.session.store.set_endpoint_state(slot, State::Up)?,
         }

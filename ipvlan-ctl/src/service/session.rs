@@ -21,6 +21,8 @@ pub struct Session {
     dataplane: Option<Dataplane>,
     warnings: Vec<String>,
     cleared: BTreeSet<Name>,
+    /// Whether this command has made the store.
+    is_new: bool,
     _lock: Flock<File>,
 }
 
@@ -30,6 +32,7 @@ impl Session {
         let facts = preflight::Facts::gather();
         facts.check()?;
         let lock = root.lock()?;
+        let is_new = !root.store().exists();
         let mut session = Self {
             root: root.clone(),
             store: Store::open(&root.store())?,
@@ -38,6 +41,7 @@ impl Session {
             dataplane: None,
             warnings: Vec::new(),
             cleared: BTreeSet::new(),
+            is_new,
             _lock: lock,
         };
         session.restore()?;
@@ -96,5 +100,15 @@ impl Session {
     pub(super) fn remove_dataplane(&mut self) -> Result<(), Error> {
         self.dataplane = None;
         Ok(Dataplane::remove_all(self.root.pin_dir())?)
+    }
+}
+
+/// A command that was refused leaves no store where there was none.
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.is_new && self.store.networks().is_ok_and(|networks| networks.is_empty()) {
+            // An empty store that stays does no harm.
+            let _ignored = std::fs::remove_file(self.root.store());
+        }
     }
 }
