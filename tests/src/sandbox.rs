@@ -47,6 +47,8 @@ pub struct Network {
     pub multicast: &'static str,
     /// Broadcasts and multicasts an endpoint may send in a second; the default where `None`.
     pub multicast_rate: Option<u32>,
+    /// The parent's XDP setting.
+    pub xdp: &'static str,
 }
 
 impl Network {
@@ -61,6 +63,7 @@ impl Network {
             mode: "l2",
             multicast: "on",
             multicast_rate: None,
+            xdp: "off",
         }
     }
 
@@ -98,6 +101,18 @@ impl Network {
     #[must_use]
     pub const fn multicast_rate(self, rate: u32) -> Self {
         Self { multicast_rate: Some(rate), ..self }
+    }
+
+    /// The same with a program in XDP too.
+    #[must_use]
+    pub const fn xdp(self, xdp: &'static str) -> Self {
+        Self { xdp, ..self }
+    }
+
+    /// Whether it may have IPv6.
+    #[must_use]
+    pub fn has_ipv6(&self) -> bool {
+        !self.internal || self.mode == "l2"
     }
 
     /// The network's IPv4 address with host part `host`.
@@ -270,13 +285,16 @@ impl Sandbox {
         match self.maker {
             Maker::Stock => self.stock_slave(&endpoint)?,
             Maker::Ctl => {
-                self.act(&format!(
-                    "attach {} --netns {} --name {name} --ip {} --ip6 {}",
+                let mut words = format!(
+                    "attach {} --netns {} --name {name} --ip {}",
                     network.name,
                     endpoint.netns.name(),
-                    endpoint.ipv4,
-                    endpoint.ipv6
-                ))?;
+                    endpoint.ipv4
+                );
+                if network.has_ipv6() {
+                    words += &format!(" --ip6 {}", endpoint.ipv6);
+                }
+                self.act(&words)?;
             }
         }
         Ok(endpoint)
@@ -381,13 +399,10 @@ impl Drop for Sandbox {
 
 /// The arguments that make `network`.
 fn create(network: &Network) -> String {
-    let mut words = format!(
-        "network create --subnet {}/24 --gateway {} --subnet {}/64 --gateway {}",
-        network.ipv4(0),
-        network.ipv4(LAN),
-        network.ipv6(0),
-        network.ipv6(LAN)
-    );
+    let mut words = format!("network create --subnet {}/24 --gateway {}", network.ipv4(0), network.ipv4(LAN));
+    if network.has_ipv6() {
+        words += &format!(" --subnet {}/64 --gateway {}", network.ipv6(0), network.ipv6(LAN));
+    }
     if network.internal {
         words += " --internal";
     }
@@ -398,6 +413,9 @@ fn create(network: &Network) -> String {
     }
     if let Some(rate) = network.multicast_rate {
         words += &format!(" -o multicast_rate={rate}");
+    }
+    if network.xdp != "off" {
+        words += &format!(" -o xdp={}", network.xdp);
     }
     words += &format!(" {}", network.name);
     words

@@ -88,7 +88,7 @@ pub(super) fn detach(
 
 /// What fails while a program is put in its place; `?` converts into it.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error(transparent)]
     Program(#[from] ProgramError),
     #[error(transparent)]
@@ -108,18 +108,18 @@ fn refused<E: std::error::Error + Send + Sync + 'static>(
     move |source| BpfError::Program { program, action, ifname, source: Box::new(source) }
 }
 
+/// The device that a link was on has gone; the program needs a new one.
+pub(super) fn is_orphan(error: &ProgramError) -> bool {
+    matches!(error, ProgramError::SyscallError(error) if error.io_error.raw_os_error() == Some(nix::libc::ENOLINK))
+}
+
 /// A link that is pinned already is updated in place, so that no frame passes between the old program and the new one.
 fn tcx(program: &mut SchedClassifier, ifname: &str, side: TcAttachType, pin: &Path) -> Result<(), Failure> {
     if pin.exists() {
         let link = SchedClassifierLink::try_from(FdLink::from(PinnedLink::from_pin(pin)?))?;
         match program.attach_to_link(link) {
             Ok(_) => return Ok(()),
-            // The device that the link was on has gone: attach anew.
-            Err(ProgramError::SyscallError(error))
-                if error.io_error.raw_os_error() == Some(nix::libc::ENOLINK) =>
-            {
-                pins::unpin(pin)?;
-            }
+            Err(error) if is_orphan(&error) => pins::unpin(pin)?,
             Err(error) => return Err(error.into()),
         }
     }

@@ -40,13 +40,11 @@ fn measure(pins: &Pins) -> Result<Vec<Cost>, BpfError> {
     schema::PROGRAMS
         .into_iter()
         .map(|program| {
-            let failed = |source| BpfError::Program {
-                program,
-                action: "look at",
-                ifname: None,
-                source: Box::new(source),
+            let info = match program {
+                schema::PARENT_XDP => object::xdp(&mut object)?.info(),
+                _ => object::program(&mut object, program)?.info(),
             };
-            let info = object::program(&mut object, program)?.info().map_err(failed)?;
+            let info = info.map_err(object::refused(program, "look at"))?;
             Ok(Cost {
                 program,
                 verified: info.verified_instruction_count(),

@@ -64,6 +64,14 @@ pub enum BpfError {
         /// Why it failed.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The parent takes no XDP program.
+    #[error("`{ifname}` takes no XDP program this way: {source}")]
+    Xdp {
+        /// The parent.
+        ifname: String,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// This kernel keeps a socket's netns where the programs don't look.
     #[error(
         "cannot find a socket's network namespace in this kernel, so frames that skip the endpoints' programs could not be told from the host's"

@@ -13,16 +13,18 @@ mod pins;
 mod presence;
 mod qdisc;
 mod tables;
+mod xdp;
 
 use std::{net::Ipv6Addr, path::Path};
 
 pub use attach::has_tcx;
+use aya::programs::XdpMode;
 pub use cost::Cost;
 pub use error::BpfError;
 pub use events::{Events, Lost};
 use ipnet::Ipv4Net;
 use ipvlan_common::{
-    DropReason, Identity, Slot, SlotEntry,
+    DropReason, Identity, Slot, SlotEntry, schema,
     types::{INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, VEPA, WIRE},
 };
 #[doc(hidden)]
@@ -230,6 +232,15 @@ impl Dataplane {
         attach::attach(&self.pins, &identity, ifname, &attach::PARENT)
     }
 
+    /// Puts the parent's XDP program on `ifname` in the calling thread's netns, in the driver or, if `generic`, behind it.
+    ///
+    /// # Errors
+    /// Where the driver, or another XDP program that is there, does not let it.
+    pub fn attach_xdp(&self, id: &ParentIdentity, ifname: &str, generic: bool) -> Result<(), BpfError> {
+        let mode = if generic { XdpMode::Skb } else { XdpMode::Driver };
+        xdp::attach(&self.pins, &id.identity(), ifname, mode)
+    }
+
     /// Address of the calling thread's netns, as the parent's programs find it in a socket.
     #[doc(hidden)]
     pub fn socket_netns(&self) -> Result<u64, BpfError> {
@@ -241,6 +252,7 @@ impl Dataplane {
     /// # Errors
     /// Where the kernel refuses.
     pub fn detach_parent(&self, slot: Slot, ifname: Option<&str>) -> Result<(), BpfError> {
+        pins::unpin(&self.pins.link(slot, schema::PARENT_XDP))?;
         attach::detach(&self.pins, slot, Some(LOOPBACK), &attach::LOOPBACK)?;
         attach::detach(&self.pins, slot, ifname, &attach::PARENT)
     }

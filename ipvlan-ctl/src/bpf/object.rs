@@ -1,6 +1,9 @@
 //! The compiled programs, and loading them.
 
-use aya::{Ebpf, EbpfLoader, include_bytes_aligned, programs::SchedClassifier};
+use aya::{
+    Ebpf, EbpfLoader, include_bytes_aligned,
+    programs::{Program, ProgramError, SchedClassifier, Xdp},
+};
 use ipvlan_common::{Identity, Slot, schema};
 
 use super::{BpfError, pins::Pins, tables};
@@ -30,15 +33,31 @@ pub(super) fn load(pins: &Pins, identity: &Identity) -> Result<Ebpf, BpfError> {
         .load(PROGRAMS)?)
 }
 
-/// Has the verifier look at one program of a loaded object.
+/// Has the verifier look at one classifier of a loaded object.
 pub(super) fn program<'a>(
     object: &'a mut Ebpf,
     name: &'static str,
 ) -> Result<&'a mut SchedClassifier, BpfError> {
-    let failed =
-        |source| BpfError::Program { program: name, action: "load", ifname: None, source: Box::new(source) };
-    let program = object.program_mut(name).ok_or_else(|| failed(aya::programs::ProgramError::NotLoaded))?;
-    let program: &mut SchedClassifier = program.try_into().map_err(failed)?;
-    program.load().map_err(failed)?;
+    let program: &mut SchedClassifier = find(object, name)?;
+    program.load().map_err(refused(name, "load"))?;
     Ok(program)
+}
+
+/// Has the verifier look at the parent's XDP program.
+pub(super) fn xdp(object: &mut Ebpf) -> Result<&mut Xdp, BpfError> {
+    let program: &mut Xdp = find(object, schema::PARENT_XDP)?;
+    program.load().map_err(refused(schema::PARENT_XDP, "load"))?;
+    Ok(program)
+}
+
+fn find<'a, P>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, BpfError>
+where
+    &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    let program = object.program_mut(name).ok_or(ProgramError::NotLoaded);
+    program.and_then(TryInto::try_into).map_err(refused(name, "find"))
+}
+
+pub(super) fn refused(program: &'static str, action: &'static str) -> impl FnOnce(ProgramError) -> BpfError {
+    move |source| BpfError::Program { program, action, ifname: None, source: Box::new(source) }
 }

@@ -51,6 +51,10 @@ Options for -o (defaults in parentheses):
                           and ICMPv6 (on)
   multicast_rate=N        how many of them an endpoint may send in a second,
                           after a burst of 100 (500); 0 is no limit
+  xdp=auto|native|generic|off
+                          refuse what the wire may not send in the driver
+                          already (off): if it can, or always; one setting for
+                          all networks of a parent
 
 Examples:
   ipvlan-ctl network create --subnet 192.168.1.0/24 --gateway 192.168.1.1 \\

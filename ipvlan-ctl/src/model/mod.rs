@@ -10,7 +10,7 @@ use std::net::IpAddr;
 pub use endpoint::{Addresses, Endpoint, NetnsRef, link_local};
 use ipnet::IpNet;
 pub use name::{IfName, Name};
-pub use network::{Flag, Mode, Multicast, Network, NetworkSpec, Parent, RawNetwork, State};
+pub use network::{Flag, Mode, Multicast, Network, NetworkSpec, Parent, RawNetwork, State, Xdp};
 pub use subnet::Pool;
 
 /// The number of an endpoint or of a parent.
@@ -145,6 +145,14 @@ pub enum Invalid {
     /// A multicast setting that there isn't.
     #[error("invalid value '{0}' for network option 'multicast'")]
     Multicast(String),
+    /// The kernel routes an endpoint's unverified IPv6 frame out of any interface of the host (Linux 6.12, ipvlan_process_v6_outbound).
+    #[error(
+        "an internal network with ipvlan_mode={0} can't have IPv6: the kernel would route what skips the endpoint's programs to other interfaces"
+    )]
+    InternalRoutedIpv6(Mode),
+    /// An XDP setting that there isn't.
+    #[error("invalid value '{0}' for network option 'xdp'")]
+    Xdp(String),
     /// A rate that isn't one.
     #[error("invalid value '{0}' for network option 'multicast_rate'")]
     MulticastRate(String),
@@ -199,6 +207,8 @@ impl Invalid {
             Self::Mode(_) => "valid modes: l2 (the default), l3, l3s".into(),
             Self::Flag(_) => "valid flags: bridge (the default), private, vepa".into(),
             Self::Multicast(_) => "valid settings: on (the default), local, off".into(),
+            Self::InternalRoutedIpv6(_) => "use ipvlan_mode=l2, or an IPv4 subnet alone".into(),
+            Self::Xdp(_) => "valid settings: auto, native, generic, off (the default)".into(),
             Self::MulticastRate(_) => "use a number of frames a second up to 1000000; 0 is no limit".into(),
             Self::Bool { .. } => "use true or false".into(),
             Self::Contradiction => "leave one of them out".into(),

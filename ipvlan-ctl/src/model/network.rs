@@ -10,7 +10,7 @@ use super::{IfName, Invalid, Name, Pool, Slot, subnet::overlap};
 
 /// The keys that `-o` takes.
 pub(super) const OPTION_KEYS: &[&str] =
-    &["parent", "ipvlan_mode", "ipvlan_flag", "mtu", "internal", "multicast", "multicast_rate"];
+    &["parent", "ipvlan_mode", "ipvlan_flag", "mtu", "internal", "multicast", "multicast_rate", "xdp"];
 
 /// Broadcasts and multicasts of an endpoint in a second, where nothing else is asked for: enough for discovery protocols, and for
 /// ten endpoints to send them all at once without filling the queue that they share.
@@ -83,6 +83,20 @@ text_enum!(
 );
 
 text_enum!(
+    /// Whether a parent judges what the wire sends before the kernel has made anything of it, too.
+    Xdp {
+        /// In the driver, where that has it.
+        Auto = "auto",
+        /// In the driver.
+        Native = "native",
+        /// Behind the driver: for trying it out, since it costs more than it saves.
+        Generic = "generic",
+        /// No.
+        Off = "off",
+    }
+);
+
+text_enum!(
     /// How far a network or an endpoint has come. Whatever isn't `Up` is torn down by the next command.
     State {
         /// Being made.
@@ -126,6 +140,8 @@ pub struct NetworkSpec {
     pub multicast: Multicast,
     /// How many of them an endpoint may send in a second; 0 for no limit.
     pub multicast_rate: u32,
+    /// The parent's XDP setting; what its other networks have where not given.
+    pub xdp: Option<Xdp>,
     /// The MTU of its endpoints; the parent's where not given.
     pub mtu: Option<u32>,
     /// At most one of each family, at least one.
@@ -152,6 +168,9 @@ impl NetworkSpec {
             let rate = text.parse().ok().filter(|rate| *rate <= MAX_MULTICAST_RATE);
             rate.ok_or_else(|| Invalid::MulticastRate(text.to_owned()))
         })?;
+        let xdp = option("xdp")
+            .map(|text| Xdp::from_text(text).ok_or_else(|| Invalid::Xdp(text.to_owned())))
+            .transpose()?;
         let internal = match option("internal") {
             None => raw.internal,
             Some("" | "true" | "1") => true,
@@ -166,8 +185,11 @@ impl NetworkSpec {
             return Err(Invalid::Loopback);
         }
         let pools = parse_pools(&raw.subnets, &raw.gateways)?;
+        if internal && mode != Mode::L2 && !pools.iter().all(Pool::is_ipv4) {
+            return Err(Invalid::InternalRoutedIpv6(mode));
+        }
         let mtu = option("mtu").map(|text| parse_mtu(text, &pools)).transpose()?;
-        Ok(Self { name, parent, mode, flag, internal, multicast, multicast_rate, mtu, pools })
+        Ok(Self { name, parent, mode, flag, internal, multicast, multicast_rate, xdp, mtu, pools })
     }
 
     /// The pool that `address` belongs to by its family.
@@ -260,6 +282,8 @@ pub struct Parent {
     pub mac: [u8; 6],
     /// The one mode of all its networks.
     pub mode: Mode,
+    /// Whether it has an XDP program.
+    pub xdp: Xdp,
     /// Whether we gave it its clsact qdisc.
     pub made_qdisc: bool,
 }

@@ -9,7 +9,7 @@ use super::preflight::MINIMUM_KERNEL;
 use crate::{
     bpf::BpfError,
     ipam::Exhausted,
-    model::{Flag, Invalid, Mode, Slot},
+    model::{Flag, Invalid, Mode, Slot, Xdp},
     netlink::{NetlinkError, Netns, NetnsError},
     store::StoreError,
 };
@@ -109,6 +109,18 @@ pub enum Error {
         network: String,
     },
 
+    /// The parent has another XDP setting.
+    #[error("parent {parent} has xdp={xdp} by network '{network}', not xdp={asked}")]
+    OtherXdp {
+        /// The parent.
+        parent: String,
+        /// The network that is there.
+        network: String,
+        /// What it has.
+        xdp: Xdp,
+        /// What was asked for.
+        asked: Xdp,
+    },
     /// The parent's networks send their frames by way of the switch, or this one alone would.
     #[error("parent {parent} carries network '{network}' with ipvlan_flag={flag}, which goes with no vepa network beside it", flag = flag.as_str())]
     OtherFlag {
@@ -322,6 +334,10 @@ impl Error {
             Self::NotEnforced { .. } => "'ipvlan-ctl upgrade' puts them back, or says what hinders it".into(),
             Self::OtherPins { pin_dir } => format!("use --pin-dir {}", pin_dir.display()),
             Self::OtherFlag { .. } => "give the vepa networks a parent of their own".into(),
+            Self::OtherXdp { .. } => "leave the option out to take what the parent has".into(),
+            Self::Bpf(BpfError::Xdp { .. }) => {
+                "use -o xdp=auto, or free the interface of another XDP program".into()
+            }
             Self::OtherMode { .. } => "use the same ipvlan_mode, or another parent".into(),
             Self::NoParent { candidates, .. } if candidates.is_empty() => {
                 "no interface here can be a parent".into()

@@ -5,7 +5,7 @@ use ipvlan_common::schema;
 use super::{Error, Plan, Session, Step};
 use crate::{
     bpf::{Dataplane, ParentIdentity},
-    model::{Flag, IfName, Mode, Network, NetworkSpec, Parent, Slot, State},
+    model::{Flag, IfName, Network, NetworkSpec, Parent, Slot, State, Xdp},
     netlink::Link,
 };
 
@@ -160,7 +160,7 @@ impl Session {
                 self.check_neighbours(&spec, &parent)?;
                 parent
             }
-            None => self.new_parent(&link, mac, spec.mode, capacity)?,
+            None => self.new_parent(&link, mac, &spec, capacity)?,
         };
         Ok(Foundation { session: self, spec, parent, id: None, capacity })
     }
@@ -210,6 +210,14 @@ impl Session {
                     flag: network.spec.flag,
                 });
             }
+            if let Some(asked) = spec.xdp.filter(|asked| *asked != parent.xdp) {
+                return Err(Error::OtherXdp {
+                    parent: parent.name.to_string(),
+                    network: name,
+                    xdp: parent.xdp,
+                    asked,
+                });
+            }
             if let Some((subnet, other)) = spec.overlap(&network.spec) {
                 return Err(Error::Overlap { subnet, other, network: name });
             }
@@ -217,7 +225,13 @@ impl Session {
         Ok(())
     }
 
-    fn new_parent(&self, link: &Link, mac: [u8; 6], mode: Mode, capacity: Slot) -> Result<Parent, Error> {
+    fn new_parent(
+        &self,
+        link: &Link,
+        mac: [u8; 6],
+        spec: &NetworkSpec,
+        capacity: Slot,
+    ) -> Result<Parent, Error> {
         // A parent of that name with another index went away; its networks hold its name.
         let stale =
             self.store.networks()?.into_iter().find(|network| network.spec.parent.as_str() == link.name);
@@ -233,7 +247,8 @@ impl Session {
             ifindex: link.index,
             name: IfName::parse(&link.name)?,
             mac,
-            mode,
+            mode: spec.mode,
+            xdp: spec.xdp.unwrap_or(Xdp::Off),
             made_qdisc: false,
         })
     }

@@ -3,7 +3,7 @@
 use super::{Error, Foundation, Root, Session};
 use crate::{
     bpf::{self, Dataplane, LOOPBACK},
-    model::{Parent, State},
+    model::{Parent, State, Xdp},
     netlink::{Link, Netlink},
     store::Store,
 };
@@ -35,7 +35,26 @@ impl Foundation<'_> {
             self.session.store.set_made_loopback_qdisc(true)?;
         }
         let identity = self.identity();
-        Ok(self.session.dataplane()?.attach_parent(&identity, &device.name)?)
+        self.session.dataplane()?.attach_parent(&identity, &device.name)?;
+        self.attach_xdp(&device.name)
+    }
+
+    /// Where the driver has no XDP, `auto` leaves it at tc, which judges all that XDP would.
+    fn attach_xdp(&mut self, ifname: &str) -> Result<(), Error> {
+        let (setting, identity) = (self.parent.xdp, self.identity());
+        let dataplane = self.session.dataplane()?;
+        match setting {
+            Xdp::Off => {}
+            Xdp::Native | Xdp::Generic => {
+                dataplane.attach_xdp(&identity, ifname, setting == Xdp::Generic)?;
+            }
+            Xdp::Auto => {
+                if let Err(error) = dataplane.attach_xdp(&identity, ifname, false) {
+                    self.session.warn(format!("{error}; what the wire sends is judged at tc alone"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes the programs off the parent, which may have another name now, and the qdiscs that we made for them.

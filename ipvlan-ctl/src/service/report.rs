@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     bpf::{Counters, Dataplane},
-    model::{Endpoint, Flag, Mode, Multicast, Network, Parent, Slot},
+    model::{Endpoint, Flag, Mode, Multicast, Network, Parent, Slot, Xdp},
     netlink::Netlink,
     store::Store,
 };
@@ -39,6 +39,8 @@ pub struct NetworkReport {
     pub multicast: Multicast,
     /// How many of them an endpoint may send in a second; 0 for no limit.
     pub multicast_rate: u32,
+    /// Its parent's XDP setting.
+    pub xdp: Xdp,
     /// The MTU of its endpoints, where it isn't the parent's.
     pub mtu: Option<u32>,
     /// Its subnets.
@@ -167,6 +169,7 @@ impl Report {
                 internal: spec.internal,
                 multicast: spec.multicast,
                 multicast_rate: spec.multicast_rate,
+                xdp: spec.xdp.unwrap_or(Xdp::Off),
                 mtu: spec.mtu,
                 subnets: spec
                     .pools

@@ -177,6 +177,7 @@ pub(crate) mod tests {
             name: IfName::parse("eth0").unwrap(),
             mac: [2, 0, 0, 0, 0, 1],
             mode: crate::model::Mode::L2,
+            xdp: crate::model::Xdp::Auto,
             made_qdisc: false,
         }
     }

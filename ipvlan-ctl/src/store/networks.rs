@@ -6,13 +6,16 @@ use ipnet::IpNet;
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::{Store, StoreError, key, key_bytes, note_slot, parsed};
-use crate::model::{Flag, IfName, Mode, Multicast, Name, Network, NetworkSpec, Parent, Pool, Slot, State};
+use crate::model::{
+    Flag, IfName, Mode, Multicast, Name, Network, NetworkSpec, Parent, Pool, Slot, State, Xdp,
+};
 
 impl Store {
     /// All networks, by name.
     pub fn networks(&self) -> Result<Vec<Network>, StoreError> {
         let mut statement = self.db.prepare(
-            "SELECT network.*, parent.name AS parent_name, parent.mode AS mode
+            "SELECT network.*, parent.name AS parent_name, parent.mode AS mode,
+                    parent.xdp AS xdp
              FROM network JOIN parent ON parent.slot = network.parent ORDER BY network.name",
         )?;
         let mut networks = statement.query_map([], read_network)?.collect::<Result<Vec<_>, _>>()?;
@@ -61,8 +64,8 @@ impl Store {
             .is_some();
         if !known {
             write.execute(
-                "INSERT INTO parent (slot, key, ifindex, name, mac, mode, made_qdisc)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO parent (slot, key, ifindex, name, mac, mode, made_qdisc, xdp)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 params![
                     parent.slot,
                     key_bytes(parent.key),
@@ -70,7 +73,8 @@ impl Store {
                     parent.name.as_str(),
                     parent.mac,
                     parent.mode.as_str(),
-                    parent.made_qdisc
+                    parent.made_qdisc,
+                    parent.xdp.as_str()
                 ],
             )?;
             note_slot(&write, parent.slot)?;
@@ -156,6 +160,7 @@ fn read_network(row: &Row<'_>) -> rusqlite::Result<Network> {
             internal: row.get("internal")?,
             multicast: parsed(row, "multicast", Multicast::from_text)?,
             multicast_rate: row.get("multicast_rate")?,
+            xdp: Some(parsed(row, "xdp", Xdp::from_text)?),
             mtu: row.get("mtu")?,
             pools: Vec::new(),
         },
@@ -172,6 +177,7 @@ fn read_parent(row: &Row<'_>) -> rusqlite::Result<Parent> {
         name: parsed(row, "name", |text| IfName::parse(text).ok())?,
         mac: row.get("mac")?,
         mode: parsed(row, "mode", Mode::from_text)?,
+        xdp: parsed(row, "xdp", Xdp::from_text)?,
         made_qdisc: row.get("made_qdisc")?,
     })
 }

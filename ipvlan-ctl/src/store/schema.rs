@@ -71,6 +71,9 @@ CREATE TABLE setting (
 ) STRICT;
 UPDATE endpoint SET ifindex = 2147483647 WHERE ifindex IS NULL;
 ",
+    "
+ALTER TABLE parent ADD COLUMN xdp TEXT NOT NULL DEFAULT 'off';
+",
 ];
 
 /// The version that this program writes.

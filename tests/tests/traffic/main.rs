@@ -11,6 +11,7 @@ mod monitor;
 mod root_inside;
 mod spoofing;
 mod swap;
+mod xdp;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         modes::tests(),
         monitor::tests(),
         root_inside::tests(),
+        xdp::tests(),
         swap::tests(),
         lifecycle::tests(),
         capacity::tests(),

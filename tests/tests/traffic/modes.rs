@@ -112,9 +112,6 @@ fn keeps_apart(mode: &'static str) -> Result<()> {
     lab.refused("internal, to the LAN host", (DropReason::Internal, "a"), A, |marker| {
         frame::udp4(SHARED, a.ipv4, inner.ipv4(LAN), marker)
     })?;
-    lab.refused("internal, to the LAN host, IPv6", (DropReason::Internal, "a"), A, |marker| {
-        frame::udp6(SHARED, a.ipv6, inner.ipv6(LAN), marker)
-    })?;
     lab.dropped("the LAN host to an internal endpoint", (DropReason::Internal, "a"), |marker| {
         lab.lan_sends(&frame::udp4(FROM_LAN, inner.ipv4(LAN), a.ipv4, marker)?)
     })?;

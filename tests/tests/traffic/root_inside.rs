@@ -10,10 +10,11 @@ use anyhow::{Result, bail, ensure};
 use aya::programs::{SchedClassifier, TcAttachType};
 use ipvlan_common::DropReason;
 use ipvlan_tests::{
-    Door, Netns, Network, Snapshot, frame,
+    Door, Netns, Network, Snapshot,
+    frame::{self, Link},
     harness::{Need, kernel_version, test},
     packet::PacketSocket,
-    sandbox::{HOST, INTERFACE, LAN},
+    sandbox::{HOST, INTERFACE, LAN, LAN_MAC, PARENT_MAC, mac},
 };
 use libtest_mimic::Trial;
 use serde_json::Value;
@@ -31,6 +32,8 @@ pub(crate) fn tests() -> Vec<Trial> {
     vec![
         test("root_inside::rewrites_behind_the_program", NEEDS, rewrites_behind_the_program),
         test("root_inside::makes_a_sibling_slave", NEEDS, makes_a_sibling_slave),
+        test("root_inside::replays_a_seal", NEEDS, replays_a_seal),
+        test("root_inside::switches_the_mode", NEEDS, switches_the_mode),
         test("root_inside::moves_its_slave_away", NEEDS, moves_its_slave_away),
         test("root_inside::hides_its_slave", NEEDS, hides_its_slave),
         test("root_inside::plants_a_decoy", NEEDS, plants_a_decoy),
@@ -59,6 +62,69 @@ fn rewrites_behind_the_program() -> Result<()> {
             frame::udp4(SHARED, a.ipv4, b.ipv4, marker)
         })?;
         a.netns.tc(&format!("filter del dev {INTERFACE} egress protocol ip prio 10"))?;
+    }
+    Ok(())
+}
+
+/// On a second slave, frames arrive with their seals on. A classifier there makes others of them and sends them on.
+fn replays_a_seal() -> Result<()> {
+    const SIBLING: &str = "eth1";
+    let lab = Lab::new(&[(NET, &["a", "b"]), (Network::bridge("web_net", 2), &["c"])])?;
+    let (a, b, c) = (lab.endpoint("a"), lab.endpoint("b"), lab.endpoint("c"));
+    let (gateway, own) = (NET.ipv4(LAN), mac(PARENT_MAC));
+    let bait = NET.ipv4(99);
+    a.netns.ip(&format!("link add link {INTERFACE} name {SIBLING} type ipvlan mode l2"))?;
+    a.netns.ip(&format!("addr add {bait}/32 dev {SIBLING}"))?;
+    a.netns.ip(&format!("link set {SIBLING} up"))?;
+    a.netns.tc(&format!("qdisc add dev {SIBLING} clsact"))?;
+    let resend = |changes: &str| {
+        let _none_yet = a.netns.tc(&format!("filter del dev {SIBLING} ingress protocol ip prio 10"));
+        a.netns.tc(&format!(
+            "filter add dev {SIBLING} ingress protocol ip prio 10 matchall \
+             action pedit ex {changes} pipe action csum ip and udp pipe action mirred egress redirect dev {SIBLING}"
+        ))
+    };
+    for (what, changes, charged) in [
+        ("to a peer", format!("munge ip dst set {}", a.ipv4), "a"),
+        ("to another network", format!("munge ip dst set {}", c.ipv4), "c"),
+        ("to the wire", format!("munge eth dst set {} munge ip dst set {gateway}", mac(LAN_MAC)), PARENT),
+        ("to the host", format!("munge ip dst set {}", NET.ipv4(HOST)), PARENT),
+    ] {
+        resend(&changes)?;
+        lab.refused(what, (DropReason::Unsealed, charged), ("b", Door::Queue), |marker| {
+            frame::udp4(SHARED, b.ipv4, bait, marker)
+        })?;
+    }
+    // A broadcast of the wire becomes a frame to somebody in particular.
+    resend(&format!("munge eth dst set {own} munge eth src set {own} munge ip dst set {}", c.ipv4))?;
+    let everywhere = ["host", "host socket", "a", "b", "c"];
+    lab.dropped_behind("from the wire", &everywhere, (DropReason::Unsealed, "c"), |marker| {
+        let link = Link::broadcast(LAN_MAC);
+        lab.lan_sends(&frame::udp4(link, gateway, Ipv4Addr::BROADCAST, marker)?)
+    })
+}
+
+/// The mode is the parent's, and any slave can switch it. The frames then take ways that they should not, on which no seal holds.
+fn switches_the_mode() -> Result<()> {
+    let lab = Lab::new(&[(NET, &["a", "b"])])?;
+    let a = lab.endpoint("a");
+    for mode in ["l3", "l3s"] {
+        a.netns.ip(&format!("link set {INTERFACE} type ipvlan mode {mode}"))?;
+        for door in [Door::Queue, Door::Bypass] {
+            let to_host = (DropReason::Unsealed, PARENT);
+            lab.refused(
+                &format!("to the host, switched to {mode}, {door:?}"),
+                to_host,
+                ("a", door),
+                |marker| frame::udp4(SHARED, a.ipv4, NET.ipv4(HOST), marker),
+            )?;
+            lab.refused(
+                &format!("to the host, switched to {mode}, IPv6, {door:?}"),
+                to_host,
+                ("a", door),
+                |marker| frame::udp6(SHARED, a.ipv6, NET.ipv6(HOST), marker),
+            )?;
+        }
     }
     Ok(())
 }
