@@ -168,6 +168,7 @@ impl Dataplane {
     /// Where a pinned map has another layout or can't be opened.
     pub fn open(pin_dir: &Path) -> Result<Option<Self>, BpfError> {
         let pins = Pins::new(pin_dir);
+        pins.refuse_other_versions()?;
         if !pins.has_maps() {
             return Ok(None);
         }

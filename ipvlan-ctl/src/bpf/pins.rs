@@ -47,7 +47,7 @@ impl Pins {
     }
 
     /// Another version's programs would go on with maps that nobody here writes. What isn't named as a version is somebody else's.
-    fn refuse_other_versions(&self) -> Result<(), BpfError> {
+    pub(super) fn refuse_other_versions(&self) -> Result<(), BpfError> {
         let is_other = |path: &PathBuf| {
             let number = path.file_name().and_then(|name| name.to_str()?.strip_prefix('v'));
             *path != self.version && number.is_some_and(|number| number.parse::<u32>().is_ok())
