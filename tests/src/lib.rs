@@ -1,6 +1,7 @@
 //! What the demo and the suites are made of: a sandbox of network namespaces, frames, and watchers that say where a
 //! frame came out.
 
+pub mod door;
 pub mod frame;
 pub mod harness;
 pub mod netns;
@@ -9,9 +10,10 @@ pub mod sandbox;
 pub mod snapshot;
 pub mod stats;
 pub mod watch;
+pub mod xdp;
 
+pub use door::{Door, Sender};
 pub use netns::Netns;
-pub use packet::Door;
 pub use sandbox::{Endpoint, Maker, Network, Sandbox};
 pub use snapshot::Snapshot;
 pub use stats::Stats;

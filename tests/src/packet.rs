@@ -22,15 +22,6 @@ pub const ETH_IPV6: u16 = 0x86DD;
 /// Not a type but all of them: such a socket listens in front of every program on the device.
 const ETH_ALL: u16 = libc::ETH_P_ALL as u16;
 
-/// How a frame leaves its socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    /// Through the queueing layer and so past the programs on tc egress.
-    Queue,
-    /// Straight to the driver, with `PACKET_QDISC_BYPASS`: no tc program on the sending device sees the frame.
-    Bypass,
-}
-
 /// A raw socket bound to one interface.
 #[derive(Debug)]
 pub struct PacketSocket {
@@ -39,15 +30,21 @@ pub struct PacketSocket {
 }
 
 impl PacketSocket {
-    /// A socket that sends on `interface` and receives nothing.
+    /// A socket that sends on `interface`, by way of its queue, and receives nothing.
     ///
     /// # Errors
     /// Fails without CAP_NET_RAW or such an interface.
-    pub fn sender(netns: &Netns, interface: &str, door: Door) -> Result<Self> {
-        let socket = Self::bound(netns, interface, 0)?;
-        if door == Door::Bypass {
-            socket.set(libc::PACKET_QDISC_BYPASS).context("set PACKET_QDISC_BYPASS")?;
-        }
+    pub fn sender(netns: &Netns, interface: &str) -> Result<Self> {
+        Self::bound(netns, interface, 0)
+    }
+
+    /// The same past the queue and tc egress.
+    ///
+    /// # Errors
+    /// Fails without CAP_NET_RAW or such an interface.
+    pub fn bypassing(netns: &Netns, interface: &str) -> Result<Self> {
+        let socket = Self::sender(netns, interface)?;
+        socket.set(libc::PACKET_QDISC_BYPASS).context("set PACKET_QDISC_BYPASS")?;
         Ok(socket)
     }
 

@@ -13,11 +13,7 @@ use ipvlan_common::types::Mac;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
-use crate::{
-    Netns,
-    netns::stderr,
-    packet::{Door, PacketSocket},
-};
+use crate::{Door, Netns, Sender, netns::stderr};
 
 /// Every interface here has this name: the parent, the LAN host's and each endpoint's.
 pub const INTERFACE: &str = "eth0";
@@ -153,7 +149,7 @@ impl Endpoint {
     /// # Errors
     /// Fails if the socket can't be made or the kernel refuses the frame.
     pub fn send(&self, frame: &[u8], door: Door) -> Result<()> {
-        PacketSocket::sender(&self.netns, INTERFACE, door)?.send(frame)
+        Sender::new(&self.netns, INTERFACE, door)?.send(frame)
     }
 }
 

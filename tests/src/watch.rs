@@ -156,6 +156,24 @@ impl Watch {
         Ok(seen)
     }
 
+    /// Which of the named markers have come out by now, and where.
+    ///
+    /// # Errors
+    /// Fails if a socket does.
+    pub fn seen_of_many(&self, markers: &[(impl ToString, Marker)]) -> Result<BTreeSet<(String, String)>> {
+        let mut seen = BTreeSet::new();
+        for (place, sources) in &self.places {
+            for source in sources {
+                while let Some(frame) = source.receive()? {
+                    let found =
+                        markers.iter().find(|(_, marker)| marker.is_in(&frame) && !is_icmp_error(&frame));
+                    seen.extend(found.map(|(what, _)| (what.to_string(), place.clone())));
+                }
+            }
+        }
+        Ok(seen)
+    }
+
     fn collect(&self, marker: &Marker, seen: &mut BTreeSet<String>) -> Result<()> {
         for (place, sources) in &self.places {
             for source in sources {

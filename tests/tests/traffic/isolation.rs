@@ -107,7 +107,7 @@ fn networks() -> Result<()> {
             datagram(&a.netns, &address, marker)
         })?;
     }
-    lab.delivered("a broadcast stays in its network", &["lan"], |marker| {
+    lab.dropped_behind("a broadcast stays in its network", &["lan"], (DropReason::Flood, "c"), |marker| {
         a.send(&frame::udp4(Link::broadcast(PARENT_MAC), a.ipv4, Ipv4Addr::BROADCAST, marker)?, Door::Queue)
     })?;
     // The LAN host routes: what comes back has an endpoint's source.
@@ -130,7 +130,7 @@ fn private() -> Result<()> {
     lab.refused("to a peer over IPv6", (DropReason::Private, "a"), A, |marker| {
         frame::udp6(SHARED, a.ipv6, b.ipv6, marker)
     })?;
-    lab.delivered("a broadcast passes the peer by", &["lan"], |marker| {
+    lab.dropped_behind("a broadcast passes the peer by", &["lan"], (DropReason::Flood, "b"), |marker| {
         a.send(&frame::udp4(Link::broadcast(PARENT_MAC), a.ipv4, Ipv4Addr::BROADCAST, marker)?, Door::Queue)
     })?;
     lab.refused("to a peer past tc egress", (DropReason::Unsealed, "b"), A_BYPASS, |marker| {

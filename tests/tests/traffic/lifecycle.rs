@@ -10,9 +10,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use ipvlan_common::DropReason;
 use ipvlan_tests::{
-    Door, Maker, Netns, Network, Sandbox, Snapshot, Watch, frame,
+    Door, Maker, Netns, Network, Sandbox, Sender, Snapshot, Watch, frame,
     harness::{Need, test},
-    packet::PacketSocket,
     sandbox::{HOST, INTERFACE, LAN, PARENT_MAC},
 };
 use libtest_mimic::Trial;
@@ -129,19 +128,15 @@ pub(crate) fn leaks_nothing(lab: &Lab, netns: &Netns) -> Result<()> {
         ("a spoof to the host", SHARED, NET.ipv4(HOST)),
         ("a spoof as a peer to the wire", TO_LAN, NET.ipv4(LAN)),
     ] {
-        for door in [Door::Queue, Door::Bypass] {
+        for door in Door::ALL {
             let source = if link.destination == PARENT_MAC { spoof } else { b.ipv4 };
             let watch = Watch::new()
                 .wire("lan", &lab.sandbox.lan, INTERFACE)?
                 .accepted("host", &lab.sandbox.host, INTERFACE)?
                 .accepted("b", &b.netns, INTERFACE)?;
             let marker = ipvlan_tests::Marker::unique();
-            PacketSocket::sender(netns, INTERFACE, door)?.send(&frame::udp4(
-                link,
-                source,
-                to,
-                marker.bytes(),
-            )?)?;
+            let frame = frame::udp4(link, source, to, marker.bytes())?;
+            Sender::new(netns, INTERFACE, door)?.send(&frame)?;
             let seen = watch.seen(&marker, &[])?;
             ensure!(seen.is_empty(), "{what} through {door:?} came out at {seen:?}");
         }

@@ -1,6 +1,7 @@
 //! Real traffic on the kernel's ipvlan: what must pass passes, what must not is dropped and counted.
 
 mod allowed;
+mod around;
 mod capacity;
 mod changed;
 mod isolation;
@@ -20,6 +21,7 @@ use libtest_mimic::Arguments;
 fn main() -> ExitCode {
     let tests = [
         allowed::tests(),
+        around::tests(),
         spoofing::tests(),
         isolation::tests(),
         modes::tests(),

@@ -185,7 +185,7 @@ fn storm() -> Result<()> {
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
     // Its own ARP requests count too.
     static_neighbor(&a.netns, &b.ipv4.to_string())?;
-    let sender = PacketSocket::sender(&a.netns, INTERFACE, Door::Queue)?;
+    let sender = PacketSocket::sender(&a.netns, INTERFACE)?;
     let frame = frame::udp4(Link::broadcast(PARENT_MAC), a.ipv4, Ipv4Addr::BROADCAST, b"storm")?;
     for _ in 0..FRAMES {
         sender.send(&frame)?;

@@ -147,7 +147,7 @@ fn makes_a_sibling_slave() -> Result<()> {
     ] {
         lab.dropped(what, (DropReason::Unsealed, charged), |marker| {
             let frame = frame::udp4(link, source, destination, marker)?;
-            PacketSocket::sender(&a.netns, SIBLING, Door::Queue)?.send(&frame)
+            PacketSocket::sender(&a.netns, SIBLING)?.send(&frame)
         })?;
     }
     Ok(())
@@ -176,7 +176,7 @@ fn hides_its_slave() -> Result<()> {
     let lab = Lab::new(&[(NET, &["a", "b"])])?;
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
     let nested = move_away(&lab)?;
-    let socket = PacketSocket::sender(&nested, INTERFACE, Door::Queue)?;
+    let socket = PacketSocket::sender(&nested, INTERFACE)?;
     drop(nested);
     let spoof = |why| {
         lab.dropped("a spoof from the hidden slave", why, |marker| {

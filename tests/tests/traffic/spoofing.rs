@@ -97,7 +97,23 @@ fn neighbor_discovery() -> Result<()> {
     })?;
     lab.refused("router advertisement", (DropReason::RouterMessage, "a"), A, |marker| {
         frame::router_advertisement(PARENT_MAC, a.ipv6, marker)
-    })
+    })?;
+    // A whole solicitation behind a fragment header, and a routing header of type 0.
+    for (what, reason, kind, extension) in [
+        ("a fragmented solicitation", DropReason::NdFragment, 44, [58, 0, 0, 1, 0, 0, 0, 1]),
+        ("a routing header 0", DropReason::HeaderChain, 43, [58, 0, 0, 0, 0, 0, 0, 0]),
+    ] {
+        lab.refused(what, (reason, "a"), A, |marker| {
+            let mut frame = frame::neighbor_solicitation(PARENT_MAC, a.ipv6, b.ipv6, &[])?;
+            frame[20] = kind;
+            frame.splice(54..54, extension);
+            frame.extend_from_slice(marker);
+            let payload = u16::try_from(frame.len() - 54)?;
+            frame[18..20].copy_from_slice(&payload.to_be_bytes());
+            Ok(frame)
+        })?;
+    }
+    Ok(())
 }
 
 fn odd_frames() -> Result<()> {
@@ -125,7 +141,7 @@ fn odd_frames() -> Result<()> {
         frame::udp4(Link::broadcast(PARENT_MAC), a.ipv4, b.ipv4, marker)
     })?;
     lab.dropped("IPv4 that the packet calls IPv6", (DropReason::ProtocolMismatch, "a"), |marker| {
-        PacketSocket::sender(&a.netns, INTERFACE, Door::Queue)?
+        PacketSocket::sender(&a.netns, INTERFACE)?
             .send_as(&frame::udp4(Link::shared(PARENT_MAC), a.ipv4, b.ipv4, marker)?, ETH_IPV6)
     })
 }

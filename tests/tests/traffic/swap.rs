@@ -14,10 +14,9 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use aya::programs::{SchedClassifier, TcAttachType};
 use ipvlan_tests::{
-    Door, Endpoint, Maker, Marker, Netns, Network, Sandbox, Watch,
+    Door, Endpoint, Maker, Marker, Netns, Network, Sandbox, Sender, Watch,
     frame::{self, Link, PORT},
     harness::{Need, kernel_version, test},
-    packet::PacketSocket,
     sandbox::{HOST, INTERFACE, LAN, PARENT_MAC},
 };
 use libtest_mimic::Trial;
@@ -171,7 +170,7 @@ impl Losses {
     }
 }
 
-/// What `a` must not send, by both doors, over and over.
+/// What `a` must not send, by all doors, over and over.
 fn attack(stop: &AtomicBool, [a, b, c]: [&Endpoint; 3], marker: &Marker) -> Result<u64> {
     let bytes = marker.bytes();
     let frames = [
@@ -180,11 +179,11 @@ fn attack(stop: &AtomicBool, [a, b, c]: [&Endpoint; 3], marker: &Marker) -> Resu
         frame::udp4(SHARED, a.ipv4, NET.ipv4(HOST), bytes)?,
         frame::udp4(TO_LAN, b.ipv4, NET.ipv4(LAN), bytes)?,
     ];
-    let doors = [Door::Queue, Door::Bypass].map(|door| PacketSocket::sender(&a.netns, INTERFACE, door));
-    let doors = doors.into_iter().collect::<Result<Vec<_>>>()?;
+    let doors = Door::ALL.map(|door| Sender::new(&a.netns, INTERFACE, door));
+    let mut doors = doors.into_iter().collect::<Result<Vec<_>>>()?;
     let mut count = 0;
     while !stop.load(Ordering::Relaxed) {
-        for door in &doors {
+        for door in &mut doors {
             for frame in &frames {
                 door.send(frame)?;
                 count += 1;

@@ -5,7 +5,6 @@ use ipvlan_common::DropReason;
 use ipvlan_tests::{
     Door, Maker, Marker, Network, Sandbox, Watch, frame,
     harness::{Need, test},
-    packet::PacketSocket,
     sandbox::{HOST, INTERFACE, LAN},
 };
 use libtest_mimic::Trial;
@@ -124,7 +123,6 @@ fn one_setting() -> Result<()> {
     let spoof = (DropReason::WireSpoof, PARENT);
     lab.dropped("an endpoint's address", spoof, |marker| {
         let own = lab.endpoint("a").ipv4;
-        PacketSocket::sender(&lab.sandbox.lan, INTERFACE, Door::Queue)?
-            .send(&frame::udp4(FROM_LAN, own, own, marker)?)
+        lab.lan_sends(&frame::udp4(FROM_LAN, own, own, marker)?)
     })
 }
