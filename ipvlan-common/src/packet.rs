@@ -173,8 +173,8 @@ impl Arp {
     #[inline(always)]
     pub fn parse(packet: &(impl Packet + ?Sized)) -> Result<Self, DropReason> {
         let bytes: [u8; ARP_LEN] = packet.load(ETHERNET_LEN).ok_or(DropReason::Malformed)?;
-        // Hardware type Ethernet, protocol IPv4, lengths 6 and 4.
-        if part::<6>(&bytes, 0) != [0, 1, 8, 0, 6, 4] {
+        // Hardware type Ethernet, or IEEE 802, which Linux takes for the same (arp_process); protocol IPv4, lengths 6 and 4.
+        if !matches!(part::<6>(&bytes, 0), [0, 1 | 6, 8, 0, 6, 4]) {
             return Err(DropReason::Malformed);
         }
         Ok(Self {

@@ -2,6 +2,7 @@
 
 mod build;
 mod dirs;
+mod fuzz;
 mod kernel;
 mod lint;
 mod process;
@@ -28,6 +29,8 @@ enum Verb {
     Run(run::Command),
     /// Run the test suites
     Test(test::Command),
+    /// Fuzz the verdict
+    Fuzz(fuzz::Command),
     /// Check formatting, lints and documents
     Lint,
     /// Provide what the other verbs need
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Run(command) => command.run(),
         Verb::Test(command) => command.run(),
+        Verb::Fuzz(command) => command.run(),
         Verb::Lint => lint::run(),
         Verb::Setup(command) => command.run(),
         Verb::Vm(command) => command.run(),

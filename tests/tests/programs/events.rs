@@ -30,6 +30,7 @@ fn spoof() -> Result<Row> {
         me: A,
         frame: frame::udp4(link, ip4(B), LAN, &[7; 100])?,
         seal: (0, 0),
+        vlan: None,
         origin: Origin::Here,
         verdict: drop_for(A, DropReason::SourceIpv4),
     })
@@ -51,7 +52,7 @@ pub(crate) fn reported(kernel: &mut Kernel) -> Result<()> {
     // Another test may have used up this window's share.
     std::thread::sleep(Duration::from_nanos(WINDOW));
     let mut events = open(kernel)?;
-    kernel.run(&spoof)?;
+    kernel.repeat(&spoof, 1)?;
     let event = events.next_event().context("no event")?;
     let expected = DropEvent {
         time: event.time,
@@ -70,18 +71,18 @@ pub(crate) fn reported(kernel: &mut Kernel) -> Result<()> {
     let mut short = [arp, &[0; 10]].concat();
     short[12..14].copy_from_slice(&0x0806u16.to_be_bytes());
     let short = Row { frame: short, ..spoof };
-    kernel.run(&short)?;
+    kernel.repeat(&short, 1)?;
     let event = events.next_event().context("no event of a short frame")?;
     ensure!(event.frame() == short.frame, "a short frame's event has {:?}", event.frame());
 
     // One that has passed, as a killed monitor leaves it, and none at all.
     for deadline in [1, 0] {
         set_deadline(kernel, deadline)?;
-        kernel.run(&short)?;
+        kernel.repeat(&short, 1)?;
         ensure!(events.next_event().is_none(), "an event with the deadline {deadline}");
     }
     drop(events);
-    kernel.run(&short)?;
+    kernel.repeat(&short, 1)?;
     ensure!(open(kernel)?.next_event().is_none(), "an event from before the monitor");
     Ok(())
 }

@@ -28,6 +28,18 @@ const TC_ACT_SHOT: i32 = 2;
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
 
+/// Whose program: of which slot, loaded for which kind of netns, and at which hook.
+type Key = (Slot, Origin, Hook);
+
+/// What a program makes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Whether it let the frame go on.
+    pub(crate) accepted: bool,
+    /// `tc_index` and `hash` as it left them.
+    pub(crate) seal: (Slot, u32),
+}
+
 /// The world's maps and programs in the kernel.
 pub(crate) struct Kernel {
     dataplane: Dataplane,
@@ -37,9 +49,9 @@ pub(crate) struct Kernel {
     /// The object of each slot, and of each kind of netns, that a row has asked for.
     objects: HashMap<(Slot, Origin), Ebpf>,
     prime: Ebpf,
+    /// What `prime` can call: those that a row has asked for, by their index.
     under_test: ProgramArray<MapData>,
-    /// Whose program is under test.
-    primed: Option<(Slot, Origin, Hook)>,
+    indices: HashMap<Key, u32>,
 }
 
 impl Kernel {
@@ -63,7 +75,8 @@ impl Kernel {
         let under_test = ProgramArray::try_from(prime.take_map("UNDER_TEST").context("no UNDER_TEST")?)?;
         program(&mut prime, "prime")?.load()?;
         let netns = dataplane.socket_netns()?;
-        Ok(Self { dataplane, pins, netns, objects: HashMap::new(), prime, under_test, primed: None })
+        let (objects, indices) = (HashMap::new(), HashMap::new());
+        Ok(Self { dataplane, pins, netns, objects, prime, under_test, indices })
     }
 
     /// The object of the row's slot.
@@ -90,57 +103,47 @@ impl Kernel {
         Ok(program.fd()?.try_clone()?)
     }
 
-    /// Gives the frame the row's seal, then the program under test its turn; returns whether it let the frame go on.
-    ///
-    /// The kernel refuses to run some frames, such as IP frames that end in their header: `InvalidInput`.
-    pub(crate) fn run(&mut self, row: &Row) -> Result<bool> {
-        const MARK: usize = 8;
-        const PRIORITY: usize = 32;
-        const INGRESS_IFINDEX: usize = 36;
-        const SK_BUFF: usize = 192;
-        if row.hook == Hook::ParentXdp {
-            return self.run_xdp(row);
-        }
+    /// Where `prime` finds the loaded program of the row's hook and slot.
+    fn index(&mut self, row: &Row) -> Result<u32> {
         let key = (row.me, row.origin, row.hook);
-        if self.primed != Some(key) {
-            let under_test = self.program(row)?;
-            self.under_test.set(0, &under_test, 0)?;
-            self.primed = Some(key);
+        if let Some(index) = self.indices.get(&key) {
+            return Ok(*index);
         }
-        let mut context = [0; SK_BUFF];
-        context[MARK..MARK + 4].copy_from_slice(&row.seal.1.to_ne_bytes());
-        context[PRIORITY..PRIORITY + 4].copy_from_slice(&u32::from(row.seal.0).to_ne_bytes());
-        // The test run types a frame as one received, and only what ipvlan's queue sends has a type but no ingress.
-        context[INGRESS_IFINDEX] = u8::from(row.origin != Origin::Queue);
-        let mut out = vec![0; row.frame.len() + 64];
-        let options = TestRunOptions {
-            data_in: Some(&row.frame),
-            data_out: Some(&mut out),
-            ctx_in: Some(&context),
-            ..TestRunOptions::default()
-        };
-        let result = program(&mut self.prime, "prime")?.test_run(options)?;
-        ensure!(
-            out.get(..result.data_size_out as usize) == Some(&row.frame),
-            "the program changed the frame"
-        );
-        match result.return_value as i32 {
-            TC_ACT_UNSPEC => Ok(true),
-            TC_ACT_SHOT => Ok(false),
-            other => bail!("the program returned {other}"),
-        }
+        let index = u32::try_from(self.indices.len())?;
+        let under_test = self.program(row)?;
+        self.under_test.set(index, &under_test, 0)?;
+        self.indices.insert(key, index);
+        Ok(index)
     }
 
+    /// Runs the program under test on the row's frame twice: by itself for what it returns, and with another look at the frame
+    /// behind it, whose return value is then the one that the kernel tells.
+    pub(crate) fn run(&mut self, row: &Row) -> Result<Outcome> {
+        if row.hook == Hook::ParentXdp {
+            return Ok(Outcome { accepted: self.run_xdp(row)?, seal: row.seal });
+        }
+        let (returned, _) = self.run_once(row, 1)?;
+        let (_, seal) = self.run_once(row, 2)?;
+        let accepted = match returned {
+            TC_ACT_UNSPEC => true,
+            TC_ACT_SHOT => false,
+            other => bail!("the program returned {other}"),
+        };
+        Ok(Outcome { accepted, seal })
+    }
+
+    /// How often [`Self::run`] runs the program, and so counts the frame.
+    pub(crate) const RUNS: u64 = 2;
+
     fn run_xdp(&mut self, row: &Row) -> Result<bool> {
-        let object = self.object(row)?;
-        let program: &mut Xdp = object.program_mut(schema::PARENT_XDP).context("no XDP")?.try_into()?;
+        let program: &mut Xdp =
+            self.object(row)?.program_mut(schema::PARENT_XDP).context("no XDP program")?.try_into()?;
         if program.fd().is_err() {
             program.load()?;
         }
-        let mut out = vec![0; row.frame.len() + 64];
         let options = TestRunOptions {
             data_in: Some(&row.frame),
-            data_out: Some(&mut out),
+            repeat: u32::try_from(Self::RUNS)?,
             ..TestRunOptions::default()
         };
         match program.test_run(options)?.return_value {
@@ -150,13 +153,63 @@ impl Kernel {
         }
     }
 
-    /// Runs the row's frame through the loaded program and holds result and counters against the row.
+    /// Has `prime` hand the row's frame over; the second time it looks at it.
+    fn run_once(&mut self, row: &Row, repeat: u32) -> Result<(i32, (Slot, u32))> {
+        const INGRESS_IFINDEX: usize = 36;
+        const SCRATCH: usize = 48;
+        const SK_BUFF: usize = 192;
+        const VLAN_PRESENT: u32 = 1 << 16;
+        /// The kernel's test run refuses frames that end in the IP header; `prime` cuts them.
+        const LONG_ENOUGH: usize = 14 + 40;
+        let length = row.frame.len();
+        let words = [
+            row.seal.1,
+            u32::from(row.seal.0),
+            u32::try_from(length)?,
+            row.vlan.map_or(0, |id| VLAN_PRESENT | u32::from(id)),
+            self.index(row)?,
+        ];
+        let mut context = [0; SK_BUFF];
+        for (place, word) in context[SCRATCH..].chunks_exact_mut(4).zip(words) {
+            place.copy_from_slice(&word.to_ne_bytes());
+        }
+        // The test run types a frame as one received, and only what ipvlan's queue sends has a type but no ingress.
+        context[INGRESS_IFINDEX] = u8::from(row.origin != Origin::Queue);
+        let mut frame = row.frame.clone();
+        frame.resize(length.max(LONG_ENOUGH), 0);
+        let (mut out, mut context_out) = (vec![0; frame.len()], [0; SK_BUFF]);
+        let options = TestRunOptions {
+            data_in: Some(&frame),
+            data_out: Some(&mut out),
+            ctx_in: Some(&context),
+            ctx_out: Some(&mut context_out),
+            repeat,
+            ..TestRunOptions::default()
+        };
+        let result = program(&mut self.prime, "prime")?.test_run(options)?;
+        ensure!(
+            out.get(..result.data_size_out as usize) == Some(&row.frame),
+            "the program changed the frame"
+        );
+        let word = |index: usize| -> u32 {
+            let at = SCRATCH + 4 * index;
+            u32::from_ne_bytes([
+                context_out[at],
+                context_out[at + 1],
+                context_out[at + 2],
+                context_out[at + 3],
+            ])
+        };
+        Ok((result.return_value as i32, (word(1) as Slot, word(0))))
+    }
+
+    /// Runs the row's frame through the loaded program and holds what it did and counted against the row.
     pub(crate) fn check(&mut self, row: &Row) -> Result<()> {
-        let mut expected = self.counters()?;
-        let returned = self.run(row)?;
-        let accepted = expect(&mut expected, row)?;
-        ensure!(returned == accepted, "the program returned {returned:?}, not {accepted:?}");
-        compare(&expected, &self.counters()?)
+        let mut counters = self.counters()?;
+        let outcome = self.run(row)?;
+        let expected = expect(&mut counters, row)?;
+        ensure!(outcome == expected, "the program made {outcome:x?} of it, not {expected:x?}");
+        compare(&counters, &self.counters()?)
     }
 
     /// Where the maps are pinned.
@@ -212,20 +265,24 @@ fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifi
     Ok(object.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?)
 }
 
-/// Adds what the row's verdict counts; returns whether it lets the frame go on.
-pub(crate) fn expect(counters: &mut [Counters], row: &Row) -> Result<bool> {
-    let counted = match row.verdict {
-        Verdict::Pass => vec![],
-        Verdict::Seal { .. } | Verdict::Open => vec![row.me],
-        Verdict::Deliver { slot } => vec![row.me, slot],
+/// What the row's verdict makes of its frame; adds what it counts.
+pub(crate) fn expect(counters: &mut [Counters], row: &Row) -> Result<Outcome> {
+    let me = row.me;
+    let mut accepted = true;
+    let (seal, counted) = match row.verdict {
+        Verdict::Pass => (row.seal, vec![]),
+        Verdict::Seal { slot, seal } => ((slot, seal), vec![me]),
+        Verdict::Open => ((0, 0), vec![me]),
+        Verdict::Deliver { slot } => (row.seal, vec![me, slot]),
         Verdict::Drop { slot, reason } => {
+            accepted = false;
             let drops = &mut counters.get_mut(usize::from(slot)).context("no such slot")?.drops;
             match drops.iter_mut().find(|(counted, _)| *counted == reason) {
-                Some((_, count)) => *count += 1,
-                None => drops.push((reason, 1)),
+                Some((_, count)) => *count += Kernel::RUNS,
+                None => drops.push((reason, Kernel::RUNS)),
             }
             drops.sort();
-            return Ok(false);
+            (row.seal, vec![])
         }
     };
     for slot in counted {
@@ -236,10 +293,10 @@ pub(crate) fn expect(counters: &mut [Counters], row: &Row) -> Result<bool> {
                 (&mut counters.rx_packets, &mut counters.rx_bytes)
             }
         };
-        *packets += 1;
-        *bytes += row.frame.len() as u64;
+        *packets += Kernel::RUNS;
+        *bytes += Kernel::RUNS * row.frame.len() as u64;
     }
-    Ok(true)
+    Ok(Outcome { accepted, seal })
 }
 
 /// Holds counters against what they should be.

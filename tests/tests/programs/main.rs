@@ -1,6 +1,8 @@
 //! Each row of the rules twice: through `decide` on the host, and through the loaded program by BPF_PROG_TEST_RUN. Both must
 //! agree with the row, and the counters must move by exactly what the verdict says. The same for frames that chance makes.
 
+mod chance;
+mod corpus;
 mod differential;
 mod events;
 mod kernel;
@@ -42,6 +44,19 @@ fn main() -> Result<()> {
     trials.push(test("decide and the programs agree on frames made by chance", &[Need::Root], move || {
         with_kernel(&differential, differential::check)
     }));
+    let cuts = Arc::clone(&shared);
+    trials.push(test("decide and the programs agree on every cut of every row", &[Need::Root], move || {
+        with_kernel(&cuts, differential::cuts)
+    }));
+    trials.push(test("every row is a seed of the fuzzer", &[], corpus::seeds));
+    if let Some(folder) = std::env::var_os("IPVLAN_CORPUS") {
+        let found = Arc::clone(&shared);
+        trials.push(test(
+            "decide and the programs agree on what the fuzzer found",
+            &[Need::Root],
+            move || with_kernel(&found, |kernel| corpus::replay(kernel, folder.as_ref())),
+        ));
+    }
     let events = Arc::clone(&shared);
     trials.push(test("a drop is reported while somebody monitors", &[Need::Root], move || {
         with_kernel(&events, events::reported)
@@ -69,24 +84,31 @@ fn with_kernel(shared: &Shared, check: impl FnOnce(&mut Kernel) -> Result<()>) -
 
 /// What `decide` says of the row's frame.
 fn host_verdict(row: &Row) -> Result<Verdict> {
+    let (frame, me) = (row.frame.as_slice(), world::identity(row.me));
+    Ok(decide(row.hook, frame, &metadata(row)?, &me, HostTables::shared()))
+}
+
+/// What the kernel keeps beside the row's frame.
+fn metadata(row: &Row) -> Result<Metadata> {
     let ethernet =
         Ethernet::parse(row.frame.as_slice()).ok().context("a row's frame has an Ethernet header")?;
     let (tc_index, hash) = row.seal;
-    let sent_by_slave = match row.origin {
-        Origin::Here => false,
-        Origin::Elsewhere => true,
-        // What the queue sends is known by its packet type, which only groups have.
-        Origin::Queue => ethernet.is_group(),
-    };
-    let metadata = Metadata {
+    // A tagged frame may be a VLAN device's.
+    let sent_by_slave = row.vlan.is_none()
+        && match row.origin {
+            Origin::Here => false,
+            Origin::Elsewhere => true,
+            // What the queue sends is known by its packet type, which only groups have.
+            Origin::Queue => ethernet.is_group(),
+        };
+    Ok(Metadata {
         protocol: protocol(&row.frame, &ethernet),
-        vlan: None,
+        vlan: row.vlan,
         hash,
         tc_index,
         looped_back: false,
         sent_by_slave,
-    };
-    Ok(decide(row.hook, row.frame.as_slice(), &metadata, &world::identity(row.me), &HostTables::new()))
+    })
 }
 
 /// What eth_type_trans, by which the kernel's test run finds the protocol, makes of an EtherType: below 1536 it is a length, of an

@@ -1,6 +1,10 @@
 //! One parent and its endpoints, as the verdict on the host and as the programs in the kernel see them.
 
-use std::{collections::HashMap, net::Ipv4Addr, net::Ipv6Addr};
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, Ipv6Addr},
+    sync::LazyLock,
+};
 
 use ipnet::Ipv4Net;
 use ipvlan_common::{
@@ -163,7 +167,12 @@ pub(crate) struct HostTables {
 
 impl HostTables {
     /// The tables of this world.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn shared() -> &'static Self {
+        static TABLES: LazyLock<HostTables> = LazyLock::new(HostTables::new);
+        &TABLES
+    }
+
+    fn new() -> Self {
         let mut tables = Self::default();
         tables.slots.insert(PARENT, parent().entry());
         for endpoint in endpoints() {

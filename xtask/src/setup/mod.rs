@@ -1,6 +1,7 @@
 //! Finds or provides what the other verbs need.
 
 mod apt;
+mod fuzzer;
 mod kernel;
 mod linker;
 mod toolchain;
@@ -32,6 +33,8 @@ pub(crate) enum Step {
     Toolchain,
     /// Links the programs.
     Linker,
+    /// Runs the verdict on whatever comes to its mind.
+    Fuzzer,
     /// QEMU and its file server.
     Emulator,
     /// Programs that unpack kernels and load their modules.
@@ -53,9 +56,10 @@ enum Status {
 
 impl Step {
     /// Everything, in the order in which it builds on each other.
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Toolchain,
         Self::Linker,
+        Self::Fuzzer,
         Self::Emulator,
         Self::Unpacking,
         Self::Network,
@@ -78,6 +82,7 @@ impl Step {
         match self {
             Self::Toolchain => "BPF toolchain".to_owned(),
             Self::Linker => "bpf-linker".to_owned(),
+            Self::Fuzzer => "fuzzer".to_owned(),
             Self::Emulator => "emulator".to_owned(),
             Self::Unpacking => "unpacking tools".to_owned(),
             Self::Network => "network tools".to_owned(),
@@ -89,6 +94,7 @@ impl Step {
         match self {
             Self::Toolchain => toolchain::check(),
             Self::Linker => linker::check(),
+            Self::Fuzzer => fuzzer::check(),
             Self::Emulator => Group::EMULATOR.check(),
             Self::Unpacking => Group::UNPACKING.check(),
             Self::Network => Group::NETWORK.check(),
@@ -100,6 +106,7 @@ impl Step {
         match self {
             Self::Toolchain => toolchain::install(apt),
             Self::Linker => linker::install(apt),
+            Self::Fuzzer => fuzzer::install(apt),
             Self::Emulator => Group::EMULATOR.install(apt),
             Self::Unpacking => Group::UNPACKING.install(apt),
             Self::Network => Group::NETWORK.install(apt),

@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use super::tally::{Report, Tally};
 use crate::build::{self, Executable};
 use crate::dirs;
+use crate::fuzz;
 use crate::kernel::Version;
 use crate::process::{Root, die_with_parent};
 use crate::setup::Step;
@@ -32,6 +33,7 @@ exit $status"#;
 pub(super) enum Suite {
     Unit,
     Programs,
+    Fuzz,
     Cli,
     #[value(name = "traffic-6.12")]
     Traffic6_12,
@@ -44,6 +46,7 @@ impl Suite {
         match self {
             Self::Unit => "unit",
             Self::Programs => PROGRAMS,
+            Self::Fuzz => "fuzz",
             Self::Cli => CLI,
             Self::Traffic6_12 => "traffic-6.12",
             Self::Traffic6_1 => "traffic-6.1",
@@ -54,6 +57,9 @@ impl Suite {
         match self {
             Self::Unit => "unit and property tests, without privileges",
             Self::Programs => "the loaded programs by BPF_PROG_TEST_RUN, on this machine's kernel",
+            Self::Fuzz => {
+                "the verdict under libFuzzer for ten seconds, and what it found through the programs"
+            }
             Self::Cli => "the command line, on this machine's kernel",
             Self::Traffic6_12 => "real traffic, programs and command line in a VM with TCX",
             Self::Traffic6_1 => "real traffic, programs and command line in a VM before TCX",
@@ -64,6 +70,7 @@ impl Suite {
     pub(super) fn steps(self) -> Vec<Step> {
         match self {
             Self::Unit => Vec::new(),
+            Self::Fuzz => vec![Step::Fuzzer],
             Self::Programs | Self::Cli => Step::NATIVE.into(),
             Self::Traffic6_12 | Self::Traffic6_1 => {
                 Step::NATIVE.into_iter().chain(self.kernel().map(Step::vm).into_iter().flatten()).collect()
@@ -73,7 +80,7 @@ impl Suite {
 
     fn kernel(self) -> Option<Version> {
         match self {
-            Self::Unit | Self::Programs | Self::Cli => None,
+            Self::Unit | Self::Programs | Self::Fuzz | Self::Cli => None,
             Self::Traffic6_12 => Some(Version::V6_12),
             Self::Traffic6_1 => Some(Version::V6_1),
         }
@@ -81,6 +88,9 @@ impl Suite {
 
     /// Runs the suite and counts; an error is a failure of the suite, not of a test.
     pub(super) fn run(self, built: &[Executable], args: &[String]) -> Result<Tally> {
+        if self == Self::Fuzz {
+            return fuzz::briefly(built).map(|()| Tally { passed: 1, ..Tally::default() });
+        }
         let targets = self.targets(built)?;
         let ctl = build::binary(built, "ipvlan-ctl")?;
         let env: BTreeMap<String, String> = [
@@ -105,6 +115,7 @@ impl Suite {
                 return Ok(built.iter().filter(|it| it.is_test && !kernel_target(it)).collect());
             }
             Self::Programs => &[PROGRAMS],
+            Self::Fuzz => &[],
             Self::Cli => &[CLI],
             Self::Traffic6_12 | Self::Traffic6_1 => &[TRAFFIC, PROGRAMS, CLI],
         };

@@ -33,6 +33,7 @@ pub(crate) enum Origin {
 }
 
 /// One row.
+#[derive(Clone)]
 pub(crate) struct Row {
     /// What it shows.
     pub(crate) name: &'static str,
@@ -44,6 +45,8 @@ pub(crate) struct Row {
     pub(crate) frame: Vec<u8>,
     /// What `tc_index` and `hash` say when it arrives.
     pub(crate) seal: (Slot, u32),
+    /// The VLAN id of an offloaded tag.
+    pub(crate) vlan: Option<u16>,
     /// Who sent it, as the kernel's bookkeeping has it.
     pub(crate) origin: Origin,
     /// What must become of it.
@@ -59,6 +62,7 @@ impl Row {
         (self.seal == (0, 0)).then(|| Self {
             hook: Hook::ParentXdp,
             frame: self.frame.clone(),
+            vlan: None,
             verdict,
             ..*self
         })
@@ -125,12 +129,17 @@ fn row(name: &'static str, hook: Hook, me: Slot, stamp: Stamp, frame: Vec<u8>, v
         }
         other => other,
     };
-    Row { name, hook, me, seal: stamp.on(&frame), frame, origin: Origin::Here, verdict }
+    Row { name, hook, me, seal: stamp.on(&frame), frame, vlan: None, origin: Origin::Here, verdict }
 }
 
 /// What A sends, at its own egress.
 fn sends(name: &'static str, frame: Vec<u8>, refused: Option<DropReason>) -> Row {
     row(name, SlaveEgress, A, UNSEALED, frame, refused.map_or(SEALED, |reason| drop_for(A, reason)))
+}
+
+/// The same with an offloaded VLAN tag.
+fn tagged(vlan: u16, row: Row) -> Row {
+    Row { vlan: Some(vlan), ..row }
 }
 
 fn udp4(link: Link, source: Ipv4Addr, destination: Ipv4Addr) -> Result<Vec<u8>> {

@@ -13,7 +13,7 @@ use ipvlan_tests::frame::{self, Link};
 
 use super::{
     FOREIGN, FROM_LAN, Origin, Row, SEALED, SHARED, Stamp, TO_ALL, TO_LAN, UNSEALED, arp, by, drop_for, row,
-    udp4, udp6,
+    tagged, udp4, udp6,
 };
 use crate::world::{A, B, INNER, LAN, LAN_MAC, LAN6, MAC, NOBODY, PARENT, SHY, ip4, ip6, link_local};
 
@@ -23,6 +23,8 @@ pub(super) fn ingress() -> Result<Vec<Row>> {
     let mut cut = arp(FROM_LAN, Op::REPLY, LAN_MAC, ip4(A), ip4(A))?;
     cut.truncate(33);
     let flood = Link::broadcast(LAN_MAC);
+    let mut ieee802 = arp(flood, Op::REPLY, LAN_MAC, ip4(A), ip4(A))?;
+    ieee802[15] = 6;
     Ok(vec![
         at("wire to an endpoint", UNSEALED, udp4(FROM_LAN, LAN, ip4(A))?, SEALED),
         at("wire to an endpoint, IPv6", UNSEALED, udp6(FROM_LAN, LAN6, ip6(A))?, SEALED),
@@ -83,8 +85,11 @@ pub(super) fn ingress() -> Result<Vec<Row>> {
             arp(flood, Op::REPLY, LAN_MAC, ip4(A), ip4(A))?,
             drop_for(PARENT, WireSpoof),
         ),
+        at("the same as IEEE 802 has it", UNSEALED, ieee802, drop_for(PARENT, WireSpoof)),
         at("wire claims the parent's MAC", UNSEALED, udp4(TO_LAN, LAN, ip4(A))?, drop_for(PARENT, Unsealed)),
         at("another VLAN", UNSEALED, frame::vlan_udp4(FROM_LAN, LAN, ip4(A), b"x")?, Verdict::Pass),
+        tagged(7, at("another VLAN, offloaded", UNSEALED, udp4(FROM_LAN, LAN, ip4(A))?, Verdict::Pass)),
+        tagged(0, at("a priority tag, offloaded", UNSEALED, udp4(FROM_LAN, LAN, ip4(A))?, SEALED)),
         at("wire frame that ends early", UNSEALED, cut, Verdict::Pass),
         at("endpoint to its host", by(A), udp4(SHARED, ip4(A), LAN)?, drop_for(A, HostFilter)),
         at(
@@ -177,6 +182,15 @@ pub(super) fn egress() -> Result<Vec<Row>> {
             UNSEALED,
             udp4(TO_LAN, host, LAN)?,
             drop_for(PARENT, Unsealed),
+        ),
+        tagged(
+            7,
+            elsewhere(
+                "from a VLAN device on the parent",
+                UNSEALED,
+                udp4(TO_LAN, FOREIGN, LAN)?,
+                Verdict::Pass,
+            ),
         ),
         elsewhere("a sealed frame has a socket elsewhere", by(A), udp4(TO_LAN, ip4(A), LAN)?, Verdict::Open),
         queued(

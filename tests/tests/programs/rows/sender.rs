@@ -15,8 +15,8 @@ use ipvlan_common::{
 use ipvlan_tests::frame::{self, Link};
 
 use super::{
-    FOREIGN, FROM_LAN, NONE, NONE6, Row, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, drop_for, row, sends, udp4,
-    udp4_with, udp6,
+    FOREIGN, FROM_LAN, NONE, NONE6, Row, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, drop_for, row, sends, tagged,
+    udp4, udp4_with, udp6,
 };
 use crate::world::{A, B, LAN, LAN_MAC, LAN6, MAC, ONLY4, ip4, ip6, link_local};
 
@@ -87,6 +87,8 @@ pub(super) fn rows() -> Result<Vec<Row>> {
         sends("no IPv6 source", udp6(TO_LAN, NONE6, LAN6)?, Some(SourceIpv6)),
         sends("forged MAC", udp4(FROM_LAN, ip4(A), ip4(B))?, Some(SourceMac)),
         sends("VLAN tag", frame::vlan_udp4(TO_LAN, ip4(A), LAN, b"x")?, Some(VlanTag)),
+        tagged(7, sends("offloaded VLAN tag", udp4(TO_LAN, ip4(A), LAN)?, Some(VlanTag))),
+        tagged(0, sends("offloaded priority tag", udp4(TO_LAN, ip4(A), LAN)?, Some(VlanTag))),
         sends("QinQ tag", frame::raw(TO_LAN, 0x88a8, &[0; 46])?, Some(VlanTag)),
         sends("LLDP", frame::raw(TO_LAN, 0x88cc, &[0; 46])?, Some(EtherType)),
         sends("EAPOL", frame::raw(TO_LAN, 0x888e, &[0; 46])?, Some(EtherType)),
@@ -112,7 +114,7 @@ pub(super) fn rows() -> Result<Vec<Row>> {
             frame::raw(
                 TO_ALL,
                 0x0806,
-                &[0, 6, 8, 0, 6, 4, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+                &[0, 7, 8, 0, 6, 4, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             )?,
             Some(Malformed),
         ),

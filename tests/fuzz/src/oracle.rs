@@ -1,0 +1,214 @@
+//! What must hold wherever a verdict lets a frame go on.
+
+use etherparse::{ArpPacketSlice, EtherType, Ipv4HeaderSlice, Ipv6HeaderSlice};
+use ipvlan_common::{
+    DropReason, Hook, Slot, SlotEntry, Verdict,
+    tables::Tables as _,
+    types::{INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, VEPA, WIRE},
+};
+
+use crate::{
+    input::Input,
+    own::{self, Rule, ethernet, is_ethernet, is_group, keep},
+    world::{FIRST, MAC, World, seal_of},
+};
+
+/// Holds `verdict` against the rules.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn check(input: &Input<'_>, verdict: Verdict) -> Result<(), &'static str> {
+    if input.metadata.looped_back {
+        return keep(verdict == Verdict::Pass, "the device's own copy goes to its sender");
+    }
+    let world = input.world();
+    if let Verdict::Drop { slot, reason } = verdict {
+        let sealed = sealed_by(input, &world).is_some() && slot == input.metadata.tc_index;
+        keep(
+            slot == input.me || sealed || reason == DropReason::Internal || is_claimed(input, &world, slot),
+            "charged to who is known",
+        )?;
+        return keep(reason != DropReason::Unsealed || sealed_by(input, &world).is_none(), "a seal counts");
+    }
+    match input.hook {
+        Hook::SlaveEgress => slave_egress(input, &world, verdict),
+        Hook::SlaveIngress => slave_ingress(input, &world, verdict),
+        Hook::ParentIngress => parent_ingress(input, &world, verdict),
+        Hook::ParentEgress => parent_egress(input, &world, verdict),
+        Hook::ParentXdp => parent_xdp(input, &world, verdict),
+        Hook::LoopbackIngress => {
+            keep(verdict == Verdict::Pass, "nothing of ours comes out of lo")?;
+            hosts_own(input, &world)
+        }
+    }
+}
+
+fn slave_egress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
+    let me = input.identity();
+    keep(verdict == own_seal(input), "accepted by a seal")?;
+    own::check(input.frame, &input.metadata, &me.entry)?;
+    let group = ethernet(input.frame).is_some_and(|it| is_group(&it));
+    keep(!group || me.group_interval == 0 || input.affords_group, "no broadcast beyond the rate")?;
+    if me.entry.flags & L3 != 0 && me.entry.flags & INTERNAL != 0 {
+        let receiver =
+            addresses(input.frame).and_then(|(_, to)| holder(world, to)).and_then(|slot| world.slot(slot));
+        keep(receiver.is_some_and(|it| it.network == me.entry.network), "internal, by the host's routes")?;
+    }
+    Ok(())
+}
+
+fn slave_ingress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
+    keep(verdict == Verdict::Open, "accepted by opening")?;
+    let sender = sealed_by(input, world).ok_or("no endpoint gets what isn't sealed")?;
+    let me = input.identity().entry;
+    if sender.flags & WIRE != 0 {
+        keep(me.flags & INTERNAL == 0, "internal, from the wire")?;
+        let limited = me.flags & (MULTICAST_LOCAL | MULTICAST_OFF) != 0;
+        return keep(!limited || !is_plain_group(input.frame), "no multicast from the wire");
+    }
+    keep(sender.network == me.network, "one network")?;
+    keep(me.flags & PRIVATE == 0, "private")?;
+    own::check(input.frame, &input.metadata, sender)
+}
+
+fn parent_ingress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
+    keep(sealed_by(input, world).is_none(), "the host gets nothing of an endpoint's")?;
+    let me = input.identity();
+    let Some(ethernet) = ethernet(input.frame) else {
+        return keep(verdict == Verdict::Pass, "no header, no endpoint");
+    };
+    let (source, destination) =
+        addresses(input.frame).map_or((None, None), |(from, to)| (Some(from), Some(to)));
+    let sender = source.and_then(|it| holder(world, it));
+    let receiver =
+        destination.and_then(|it| holder(world, it)).and_then(|slot| Some((slot, world.slot(slot)?)));
+    if let Verdict::Seal { slot, seal } = verdict
+        && slot != input.me
+    {
+        keep(me.entry.flags & VEPA != 0 && ethernet.source() == MAC, "only the switch sends back")?;
+        keep(sender == Some(slot), "resealed for the sender")?;
+        return keep(seal == world.seal(slot, input.frame), "with the sender's seal");
+    }
+    keep(ethernet.source() != MAC, "the parent's MAC is a slave's")?;
+    keep(ethernet.source() != ethernet.destination(), "one MAC twice is a slave's")?;
+    if input.metadata.vlan.is_some_and(|id| id != 0) {
+        return keep(verdict == Verdict::Pass, "another VLAN");
+    }
+    keep(sender.is_none(), "nobody outside has an endpoint's address")?;
+    match (verdict, receiver) {
+        (Verdict::Seal { .. }, _) if is_group(&ethernet) => keep(verdict == own_seal(input), "a seal"),
+        (Verdict::Seal { .. }, Some((_, it))) => {
+            keep(verdict == own_seal(input), "the parent's seal")?;
+            keep(it.flags & (INTERNAL | L3S) == 0, "internal, or by the stack")
+        }
+        (Verdict::Deliver { slot }, Some((holder, it))) => {
+            keep(slot == holder && it.flags & L3S != 0 && it.flags & INTERNAL == 0, "delivered by the stack")
+        }
+        (Verdict::Pass, None) => Ok(()),
+        _ => Err("sealed for the receiver"),
+    }
+}
+
+fn parent_egress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
+    let Some(sender) = sealed_by(input, world) else {
+        keep(verdict == Verdict::Pass, "nothing to open")?;
+        keep(!input.metadata.sent_by_slave, "a slave's frame needs a seal")?;
+        return hosts_own(input, world);
+    };
+    keep(verdict == Verdict::Open, "accepted by opening")?;
+    keep(sender.flags & INTERNAL == 0, "internal, to the wire")?;
+    keep(sender.flags & MULTICAST_LOCAL == 0 || !is_plain_group(input.frame), "multicast that stays here")?;
+    if sender.flags & L3 == 0 {
+        return own::check(input.frame, &input.metadata, sender);
+    }
+    let source = addresses(input.frame).and_then(|(source, _)| holder(world, source));
+    keep(source.is_none_or(|it| it == input.metadata.tc_index), "l3, no other endpoint's source")
+}
+
+fn parent_xdp(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
+    keep(verdict == Verdict::Pass, "nothing is sealed this early")?;
+    let Some(ethernet) = ethernet(input.frame) else { return Ok(()) };
+    if ethernet.source() == MAC || ethernet.source() == ethernet.destination() {
+        return Ok(());
+    }
+    let Some((source, destination)) = addresses(input.frame) else { return Ok(()) };
+    keep(holder(world, source).is_none(), "nobody outside has an endpoint's address")?;
+    let receiver = holder(world, destination).and_then(|slot| world.slot(slot));
+    let internal = receiver.is_some_and(|it| it.flags & INTERNAL != 0);
+    keep(is_group(&ethernet) || !internal, "internal, from the wire")
+}
+
+/// Accepted under the hook's own seal.
+fn own_seal(input: &Input<'_>) -> Verdict {
+    Verdict::Seal { slot: input.me, seal: seal_of(&input.identity().entry, input.frame) }
+}
+
+/// What the host sends: under no endpoint's seal, and from no endpoint's address.
+fn hosts_own(input: &Input<'_>, world: &World) -> Rule {
+    keep(sealed_by(input, world).is_none(), "an endpoint's frame is not the host's")?;
+    let sender = addresses(input.frame).and_then(|(source, _)| holder(world, source));
+    keep(sender.is_none(), "an endpoint's address is not the host's")
+}
+
+fn sealed_by<'a>(input: &Input<'_>, world: &'a World) -> Option<&'a SlotEntry> {
+    world.slot(input.metadata.tc_index).filter(|it| seal_of(it, input.frame) == input.metadata.hash)
+}
+
+/// Whether the frame claims to be from, or for, the endpoint `slot`.
+fn is_claimed(input: &Input<'_>, world: &World, slot: Slot) -> bool {
+    addresses(input.frame)
+        .is_some_and(|(from, to)| [from, to].iter().any(|it| holder(world, *it) == Some(slot)))
+}
+
+/// A broadcast or multicast that is neither ARP nor, as far as its first header shows, ICMPv6.
+fn is_plain_group(frame: &[u8]) -> bool {
+    let Some(ethernet) = ethernet(frame).filter(is_group) else { return false };
+    match ethernet.ether_type() {
+        EtherType::ARP => false,
+        EtherType::IPV6 => !matches!(
+            Ipv6HeaderSlice::from_slice(ethernet.payload_slice()).map(|it| it.next_header().0),
+            Ok(0 | 58)
+        ),
+        _ => true,
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Address {
+    V4([u8; 4]),
+    V6([u8; 16]),
+}
+
+fn holder(world: &World, address: Address) -> Option<Slot> {
+    match address {
+        Address::V4(address) => world.ipv4(FIRST, address),
+        Address::V6(address) => world.ipv6(FIRST, address),
+    }
+}
+
+/// Source and destination of a packet that is as long as it says.
+fn addresses(frame: &[u8]) -> Option<(Address, Address)> {
+    let ethernet = ethernet(frame)?;
+    let payload = ethernet.payload_slice();
+    match ethernet.ether_type() {
+        EtherType::ARP => {
+            let arp = ArpPacketSlice::from_slice(payload).ok()?;
+            let address = |bytes: &[u8]| bytes.try_into().ok().map(Address::V4);
+            let known = arp.proto_addr_type() == EtherType::IPV4 && is_ethernet(&arp);
+            known
+                .then(|| Some((address(arp.sender_protocol_addr())?, address(arp.target_protocol_addr())?)))?
+        }
+        EtherType::IPV4 => {
+            let ip = Ipv4HeaderSlice::from_slice(payload).ok()?;
+            let total = usize::from(ip.total_len());
+            let whole = total >= ip.slice().len() && total <= payload.len();
+            whole.then(|| (Address::V4(ip.source()), Address::V4(ip.destination())))
+        }
+        EtherType::IPV6 => {
+            let ip = Ipv6HeaderSlice::from_slice(payload).ok()?;
+            let whole = usize::from(ip.payload_length()) + 40 <= payload.len();
+            whole.then(|| (Address::V6(ip.source()), Address::V6(ip.destination())))
+        }
+        _ => None,
+    }
+}

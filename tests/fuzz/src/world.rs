@@ -1,0 +1,136 @@
+//! One parent and its endpoints: the same as in the rows that the programs are tested by, which hold this one against theirs.
+
+use std::sync::LazyLock;
+
+use ipvlan_common::{
+    Identity, Slot, SlotEntry,
+    packet::Frame,
+    seal::seal,
+    tables::Tables,
+    types::{INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, VEPA, WIRE},
+};
+
+/// The parent's MAC, and so every slave's.
+pub const MAC: Mac = [2, 0, 0, 0, 0, 1];
+/// The first slot: the parent's.
+pub const FIRST: Slot = 1;
+/// The last slot.
+pub const LAST: Slot = 17;
+/// The parent, if its networks had the flag vepa; in no table.
+const VEPA_PARENT: Slot = 16;
+/// An endpoint without IPv6.
+const ONLY4: Slot = 9;
+/// One that may send one broadcast a second.
+const SLOW: Slot = 17;
+
+/// Networks from 1 on: who is in them, and what they are.
+const NETWORKS: [(&[Slot], u32); 10] = [
+    (&[2, 3, ONLY4], 0),
+    (&[4], 0),
+    (&[5, 6], INTERNAL),
+    (&[7, 8], PRIVATE),
+    (&[10], L3),
+    (&[11, 12], L3 | INTERNAL),
+    (&[13], L3 | L3S),
+    (&[14], MULTICAST_OFF),
+    (&[15], MULTICAST_LOCAL),
+    (&[SLOW], 0),
+];
+
+static ENTRIES: LazyLock<Vec<SlotEntry>> = LazyLock::new(|| (0..=LAST).map(entry).collect());
+
+/// The secret that `slot` seals with.
+fn key(slot: Slot) -> Key {
+    [0x5ea1_0000_0000_0000 + u64::from(slot), !u64::from(slot)]
+}
+
+/// The seal of `sender` on `frame`; 0 where there is nothing to seal.
+pub(crate) fn seal_of(sender: &SlotEntry, frame: &[u8]) -> u32 {
+    Frame::parse(frame).map_or(0, |frame| seal(&frame, sender))
+}
+
+/// The flags that a byte of the input turns round: all, but what makes a parent of an endpoint.
+pub(crate) fn flips(byte: u8) -> u32 {
+    u32::from(byte) & !WIRE
+}
+
+fn entry(slot: Slot) -> SlotEntry {
+    if slot == FIRST {
+        return SlotEntry { key: key(slot), flags: WIRE, ..SlotEntry::default() };
+    }
+    let networks = (1..).zip(NETWORKS);
+    let Some((network, (_, flags))) = networks.into_iter().find(|(_, (slots, _))| slots.contains(&slot))
+    else {
+        return SlotEntry::default();
+    };
+    let host = 100 + slot as u8;
+    let ipv6 = |prefix: u16| {
+        let mut address = [0; 16];
+        address[..2].copy_from_slice(&prefix.to_be_bytes());
+        address[15] = host;
+        if slot == ONLY4 { [0; 16] } else { address }
+    };
+    SlotEntry {
+        key: key(slot),
+        network,
+        flags,
+        ipv4: [192, 168, 1, host],
+        broadcast: [192, 168, 1, 255],
+        ipv6: ipv6(0xfd00),
+        link_local: ipv6(0xfe80),
+    }
+}
+
+/// The identity of the programs of `slot`.
+#[must_use]
+pub fn identity(slot: Slot) -> Identity {
+    let mut identity = Identity { entry: entry(slot), slot, mac: MAC, parent: FIRST, ..Identity::default() };
+    match slot {
+        VEPA_PARENT => identity.entry = SlotEntry { flags: WIRE | VEPA, ..entry(FIRST) },
+        SLOW => identity.group_interval = 1_000_000_000,
+        _ => {}
+    }
+    identity
+}
+
+/// Its tables, but for the slot under test, whose flags are its own.
+pub struct World {
+    pub(crate) me: (Slot, SlotEntry),
+    pub(crate) affords_group: bool,
+}
+
+impl World {
+    /// The seal that `slot` leaves on `frame`; 0 where there is nobody or nothing to seal.
+    #[must_use]
+    pub fn seal(&self, slot: Slot, frame: &[u8]) -> u32 {
+        self.slot(slot).map_or(0, |sender| seal_of(sender, frame))
+    }
+
+    /// Every registered endpoint.
+    fn endpoints(&self) -> impl Iterator<Item = (Slot, &SlotEntry)> {
+        (FIRST..=LAST).filter_map(|slot| Some((slot, self.slot(slot)?))).filter(|(_, it)| it.network != 0)
+    }
+}
+
+impl Tables for World {
+    fn slot(&self, slot: Slot) -> Option<&SlotEntry> {
+        let registered = ENTRIES.get(usize::from(slot)).filter(|it| it.key != [0; 2])?;
+        Some(if slot == self.me.0 { &self.me.1 } else { registered })
+    }
+
+    fn afford_group(&self, _: Slot, _: u32) -> bool {
+        self.affords_group
+    }
+
+    fn ipv4(&self, parent: Slot, address: [u8; 4]) -> Option<Slot> {
+        let [192, 168, 1, host] = address else { return None };
+        let slot = Slot::from(host.checked_sub(100)?);
+        let entry = self.slot(slot).filter(|it| it.network != 0 && parent == FIRST)?;
+        (entry.ipv4 == address).then_some(slot)
+    }
+
+    fn ipv6(&self, parent: Slot, address: [u8; 16]) -> Option<Slot> {
+        let mut endpoints = self.endpoints().filter(|_| parent == FIRST && address != [0; 16]);
+        endpoints.find(|(_, it)| it.ipv6 == address || it.link_local == address).map(|(slot, _)| slot)
+    }
+}

@@ -1,0 +1,73 @@
+//! The rows as the fuzzer's seeds, and what it makes of them through the programs.
+
+use std::{env, fs, path::Path};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use ipvlan_common::{Verdict, decide};
+use ipvlan_fuzz::{Input, oracle};
+
+use crate::{
+    differential, host_verdict,
+    kernel::Kernel,
+    metadata,
+    rows::{Origin, Row, rows},
+    world,
+};
+
+/// Lengths of frames that the kernel's test run takes.
+const LENGTHS: std::ops::Range<usize> = 14..2048;
+
+/// Holds the fuzzer's world against this one, and its rules against the rows; writes the rows into the folder `IPVLAN_SEEDS`.
+pub(crate) fn seeds() -> Result<()> {
+    for slot in ipvlan_fuzz::world::FIRST..=ipvlan_fuzz::world::LAST {
+        let (theirs, ours) = (ipvlan_fuzz::world::identity(slot), world::identity(slot));
+        ensure!(theirs == ours, "the fuzzer's slot {slot} is {theirs:?}, not {ours:?}");
+    }
+    let folder = env::var_os("IPVLAN_SEEDS");
+    for (index, row) in rows()?.iter().enumerate() {
+        let input = Input {
+            hook: row.hook,
+            me: row.me,
+            flags: 0,
+            affords_group: false,
+            metadata: metadata(row)?,
+            frame: &row.frame,
+        };
+        let bytes = input.encode();
+        ensure!(Input::decode(&bytes) == Some(input), "{} is not what it was encoded from", row.name);
+        let verdict =
+            decide(row.hook, row.frame.as_slice(), &input.metadata, &input.identity(), &input.world());
+        ensure!(verdict == row.verdict, "{}: in the fuzzer's world it is {verdict:?}", row.name);
+        oracle::check(&input, verdict).map_err(|rule| anyhow!("{} breaks: {rule}", row.name))?;
+        if let Some(folder) = &folder {
+            fs::write(Path::new(folder).join(format!("row-{index:03}")), bytes)?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs the corpus in `folder` through `decide` and through the programs, as far as the kernel can be given it.
+pub(crate) fn replay(kernel: &mut Kernel, folder: &Path) -> Result<()> {
+    let mut replayed = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
+        let bytes = fs::read(entry?.path())?;
+        let Some(input) = Input::decode(&bytes).filter(|it| LENGTHS.contains(&it.frame.len())) else {
+            continue;
+        };
+        let mut row = Row {
+            name: "found by the fuzzer",
+            hook: input.hook,
+            me: input.me,
+            frame: input.frame.to_vec(),
+            seal: (input.metadata.tc_index, input.metadata.hash),
+            vlan: input.metadata.vlan,
+            origin: if input.metadata.sent_by_slave { Origin::Elsewhere } else { Origin::Here },
+            verdict: Verdict::Pass,
+        };
+        row.verdict = host_verdict(&row)?;
+        replayed.push(row);
+    }
+    ensure!(!replayed.is_empty(), "no input in {}", folder.display());
+    println!("{} inputs of the fuzzer:\n{}", replayed.len(), differential::agree_all(kernel, &replayed)?);
+    Ok(())
+}
