@@ -83,9 +83,9 @@ fn parent_ingress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     let receiver =
         destination.and_then(|it| holder(world, it)).and_then(|slot| Some((slot, world.slot(slot)?)));
     if let Verdict::Seal { slot, seal } = verdict
-        && slot != input.me
+        && me.entry.flags & VEPA != 0
+        && ethernet.source() == MAC
     {
-        keep(me.entry.flags & VEPA != 0 && ethernet.source() == MAC, "only the switch sends back")?;
         keep(sender == Some(slot), "resealed for the sender")?;
         return keep(seal == world.seal(slot, input.frame), "with the sender's seal");
     }
@@ -140,7 +140,7 @@ fn parent_xdp(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
 
 /// Accepted under the hook's own seal.
 fn own_seal(input: &Input<'_>) -> Verdict {
-    Verdict::Seal { slot: input.me, seal: seal_of(&input.identity().entry, input.frame) }
+    Verdict::Seal { slot: input.me, seal: seal_of(&input.identity().entry, input.frame).unwrap_or_default() }
 }
 
 /// What the host sends: under no endpoint's seal, and from no endpoint's address.
@@ -151,7 +151,7 @@ fn hosts_own(input: &Input<'_>, world: &World) -> Rule {
 }
 
 fn sealed_by<'a>(input: &Input<'_>, world: &'a World) -> Option<&'a SlotEntry> {
-    world.slot(input.metadata.tc_index).filter(|it| seal_of(it, input.frame) == input.metadata.hash)
+    world.slot(input.metadata.tc_index).filter(|it| seal_of(it, input.frame) == Some(input.metadata.hash))
 }
 
 /// Whether the frame claims to be from, or for, the endpoint `slot`.

@@ -44,9 +44,9 @@ fn key(slot: Slot) -> Key {
     [0x5ea1_0000_0000_0000 + u64::from(slot), !u64::from(slot)]
 }
 
-/// The seal of `sender` on `frame`; 0 where there is nothing to seal.
-pub(crate) fn seal_of(sender: &SlotEntry, frame: &[u8]) -> u32 {
-    Frame::parse(frame).map_or(0, |frame| seal(&frame, sender))
+/// The seal of `sender` on `frame`; `None` where it is too short for one.
+pub(crate) fn seal_of(sender: &SlotEntry, frame: &[u8]) -> Option<u32> {
+    Frame::parse(frame).ok().map(|frame| seal(&frame, sender))
 }
 
 /// The flags that a byte of the input turns round: all, but what makes a parent of an endpoint.
@@ -103,7 +103,7 @@ impl World {
     /// The seal that `slot` leaves on `frame`; 0 where there is nobody or nothing to seal.
     #[must_use]
     pub fn seal(&self, slot: Slot, frame: &[u8]) -> u32 {
-        self.slot(slot).map_or(0, |sender| seal_of(sender, frame))
+        self.slot(slot).and_then(|sender| seal_of(sender, frame)).unwrap_or_default()
     }
 
     /// Every registered endpoint.
