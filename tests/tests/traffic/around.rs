@@ -117,6 +117,7 @@ fn around(network: Network) -> Result<()> {
     if l2 {
         attempts.extend(attempts_in_l2(a));
     }
+    attempts.retain(|attempt| attempt.source.is_ipv4() || network.has_ipv6());
     for (interface, door) in WAYS {
         let mut sender = Sender::new(&a.netns, interface, door)?;
         let mut send = |attempt: &Attempt, marker: &[u8]| {
