@@ -53,28 +53,32 @@ fn copy(skb: *mut __sk_buff, offset: u32, bytes: *mut u8, length: u32) -> bool {
     unsafe { bpf_skb_load_bytes(skb.cast(), offset, bytes.cast(), length) == 0 }
 }
 
+/// The `N` bytes at `start`, if `end` isn't before theirs: by two, which every architecture can load there.
+#[inline(always)]
+pub(crate) fn direct<const N: usize>(start: usize, end: usize) -> Option<[u8; N]> {
+    const { assert!(N.is_multiple_of(2)) };
+    if start + N > end {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (index, pair) in bytes.chunks_exact_mut(2).enumerate() {
+        let half = (start as *const u16).wrapping_add(index);
+        // SAFETY: inside `start..start + N`, which the kernel has there; a header starts at an even address.
+        pair.copy_from_slice(&unsafe { ptr::read(half) }.to_ne_bytes());
+    }
+    Some(bytes)
+}
+
 impl Packet for Frame {
     #[inline(always)]
     fn len(&self) -> usize {
         field!(self.skb, len) as usize
     }
 
-    /// By two bytes, which every architecture can load there.
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        const { assert!(N.is_multiple_of(2)) };
         const { assert!(N <= HEADERS_LEN) };
-        let start = field!(self.skb, data) as usize + offset;
-        if start + N > field!(self.skb, data_end) as usize {
-            return None;
-        }
-        let mut bytes = [0; N];
-        for (index, pair) in bytes.chunks_exact_mut(2).enumerate() {
-            let half = (start as *const u16).wrapping_add(index);
-            // SAFETY: inside `start..start + N`, which is in the linear part; a header starts at an even address.
-            pair.copy_from_slice(&unsafe { ptr::read(half) }.to_ne_bytes());
-        }
-        Some(bytes)
+        direct(field!(self.skb, data) as usize + offset, field!(self.skb, data_end) as usize)
     }
 
     /// By the helper, which checks what the verifier can't.

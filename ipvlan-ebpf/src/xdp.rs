@@ -1,7 +1,5 @@
 //! The parent's XDP program: what the wire may not send is dropped before the kernel has made anything of it.
 
-use core::ptr;
-
 use aya_ebpf::{
     bindings::xdp_action::{XDP_DROP, XDP_PASS},
     programs::XdpContext,
@@ -12,7 +10,7 @@ use ipvlan_common::{
     packet::{Ethernet, Metadata, Packet},
 };
 
-use crate::{action, identity, maps::Maps, report::Reported};
+use crate::{action, identity, maps::Maps, packet::direct, report::Reported};
 
 /// A frame as the driver has it. What is longer than its first buffer shows as cut, passes here, and is judged at tc.
 struct Frame {
@@ -28,18 +26,7 @@ impl Packet for Frame {
 
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        const { assert!(N.is_multiple_of(2)) };
-        let start = self.start + offset;
-        if start + N > self.end {
-            return None;
-        }
-        let mut bytes = [0; N];
-        for (index, pair) in bytes.chunks_exact_mut(2).enumerate() {
-            let half = (start as *const u16).wrapping_add(index);
-            // SAFETY: inside `start..start + N`, which the driver holds; a header starts at an even address.
-            pair.copy_from_slice(&unsafe { ptr::read(half) }.to_ne_bytes());
-        }
-        Some(bytes)
+        direct(self.start + offset, self.end)
     }
 
     /// No rule about the wire asks for it.
