@@ -9,7 +9,6 @@ use aya::{
         links::{FdLink, LinkError, PinnedLink},
         tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
     },
-    util::KernelVersion,
 };
 use ipvlan_common::{Identity, Slot, schema};
 
@@ -17,6 +16,7 @@ use super::{
     BpfError, object,
     pins::{self, Pins},
     qdisc,
+    support::has_tcx,
 };
 
 /// A program and the side of the link it watches.
@@ -39,12 +39,6 @@ pub(super) const PRIORITY: u16 = 1;
 /// a number that nobody chooses.
 pub(super) const fn handle(slot: Slot) -> TcHandle {
     TcHandle::new(0x6976, slot)
-}
-
-/// TCX and its links came with Linux 6.6 (e420bed02507).
-#[must_use]
-pub fn has_tcx() -> bool {
-    KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(6, 6, 0))
 }
 
 /// Loads the programs for `identity` and puts each in its place.

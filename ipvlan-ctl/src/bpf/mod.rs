@@ -12,12 +12,12 @@ mod object;
 mod pins;
 mod presence;
 mod qdisc;
+mod support;
 mod tables;
 mod xdp;
 
 use std::{net::Ipv6Addr, path::Path};
 
-pub use attach::has_tcx;
 use aya::programs::XdpMode;
 pub use cost::Cost;
 pub use error::BpfError;
@@ -32,6 +32,7 @@ pub use object::{PRIME, PROGRAMS};
 use pins::Pins;
 pub use pins::on_bpf_fs;
 pub use qdisc::{lacks_clsact, remove_unused_clsact};
+pub use support::has_tcx;
 use tables::Tables;
 
 use crate::model::{Mode, Multicast};

@@ -18,12 +18,13 @@ use super::{
     attach::{self, Place},
     pins::{self, Pins},
     qdisc,
+    support::has_tcx,
 };
 
 /// Whether each of `places` on the interface with number `ifindex`, in the calling thread's netns, has its program for `slot`.
 pub(super) fn are_on(pins: &Pins, slot: Slot, places: &[Place], ifindex: u32) -> Result<bool, BpfError> {
     for (name, side) in places {
-        let present = if attach::has_tcx() {
+        let present = if has_tcx() {
             device(&pins.link(slot, name))? == Some(ifindex)
         } else {
             qdisc::has_filter(ifindex, *side, attach::PRIORITY, attach::handle(slot))?
