@@ -75,9 +75,9 @@ impl Command {
 }
 
 impl Vm {
-    /// A VM with the default limits.
+    /// A VM for a whole suite, some of whose tests are long and silent where all is emulated.
     pub(crate) fn new(kernel: Version) -> Self {
-        Self { kernel, timeout: Duration::from_secs(1800), silence: Duration::from_secs(180), memory: 2048 }
+        Self { kernel, timeout: Duration::from_secs(2700), silence: Duration::from_secs(600), memory: 2048 }
     }
 
     /// Runs `argv` in a fresh guest, shows its output as it comes, and returns it with the exit status.
