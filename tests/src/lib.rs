@@ -6,6 +6,7 @@ pub mod frame;
 pub mod harness;
 pub mod netns;
 pub mod packet;
+pub mod ring;
 pub mod sandbox;
 pub mod snapshot;
 pub mod stats;
@@ -14,6 +15,7 @@ pub mod xdp;
 
 pub use door::{Door, Sender};
 pub use netns::Netns;
+pub use ring::Ring;
 pub use sandbox::{Endpoint, Maker, Network, Sandbox};
 pub use snapshot::Snapshot;
 pub use stats::Stats;

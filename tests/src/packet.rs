@@ -25,7 +25,7 @@ const ETH_ALL: u16 = libc::ETH_P_ALL as u16;
 /// A raw socket bound to one interface.
 #[derive(Debug)]
 pub struct PacketSocket {
-    file: OwnedFd,
+    pub(crate) file: OwnedFd,
     ifindex: u32,
 }
 
@@ -102,15 +102,21 @@ impl PacketSocket {
     /// # Errors
     /// As for [`Self::send`].
     pub fn send_as(&self, frame: &[u8], protocol: u16) -> Result<()> {
+        let sent = self.send_bytes(frame, protocol, MsgFlags::empty())?;
+        ensure!(sent.is_none_or(|sent| sent == frame.len()), "sent {sent:?} of {} bytes", frame.len());
+        Ok(())
+    }
+
+    /// How much the kernel says to have sent; `None` where the frame was dropped.
+    pub(crate) fn send_bytes(&self, bytes: &[u8], protocol: u16, flags: MsgFlags) -> Result<Option<usize>> {
         // In the address, not left to the kernel: ipvlan devices of older kernels can't read it off the frame.
         let address = link_address(self.ifindex, protocol)?;
-        match sendto(self.file.as_raw_fd(), frame, &address, MsgFlags::empty()) {
-            Ok(sent) => ensure!(sent == frame.len(), "sent {sent} of {} bytes", frame.len()),
+        match sendto(self.file.as_raw_fd(), bytes, &address, flags) {
+            Ok(sent) => Ok(Some(sent)),
             // How a drop in the driver or in tc is reported.
-            Err(Errno::ENOBUFS) => {}
-            Err(error) => return Err(error).context("send a frame"),
+            Err(Errno::ENOBUFS) => Ok(None),
+            Err(error) => Err(error).context("send a frame"),
         }
-        Ok(())
     }
 
     /// The next frame that has arrived, if any.
@@ -146,7 +152,7 @@ impl PacketSocket {
         self.set_to(libc::SOL_PACKET, option, &on)
     }
 
-    fn set_to<T>(&self, level: libc::c_int, option: libc::c_int, value: &T) -> Result<()> {
+    pub(crate) fn set_to<T>(&self, level: libc::c_int, option: libc::c_int, value: &T) -> Result<()> {
         // SAFETY: the pointer and the length describe `value`, which outlives the call.
         let result = unsafe {
             libc::setsockopt(

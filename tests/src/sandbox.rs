@@ -33,6 +33,8 @@ pub struct Network {
     pub name: &'static str,
     /// The N in its subnets.
     pub number: u8,
+    /// Its parent.
+    pub parent: &'static str,
     /// Without a way to the wire.
     pub internal: bool,
     /// Its `ipvlan_flag`.
@@ -54,6 +56,7 @@ impl Network {
         Self {
             name,
             number,
+            parent: INTERFACE,
             internal: false,
             flag: "bridge",
             mode: "l2",
@@ -61,6 +64,12 @@ impl Network {
             multicast_rate: None,
             xdp: "off",
         }
+    }
+
+    /// The same on another parent.
+    #[must_use]
+    pub const fn on(self, parent: &'static str) -> Self {
+        Self { parent, ..self }
     }
 
     /// The same with `--internal`.
@@ -256,9 +265,10 @@ impl Sandbox {
     /// # Errors
     /// Fails if they have them.
     pub fn addresses(&self, network: &Network) -> Result<()> {
+        let parent = network.parent;
         for (netns, part) in [(&self.lan, LAN), (&self.host, HOST)] {
             netns.ip_batch(&format!(
-                "addr add {}/24 dev {INTERFACE}\naddr add {}/64 dev {INTERFACE} nodad\n",
+                "addr add {}/24 dev {parent}\naddr add {}/64 dev {parent} nodad\n",
                 network.ipv4(part),
                 network.ipv6(part)
             ))?;
@@ -402,8 +412,8 @@ fn create(network: &Network) -> String {
     if network.internal {
         words += " --internal";
     }
-    words +=
-        &format!(" -o parent={INTERFACE} -o ipvlan_mode={} -o ipvlan_flag={}", network.mode, network.flag);
+    let Network { parent, mode, flag, .. } = network;
+    words += &format!(" -o parent={parent} -o ipvlan_mode={mode} -o ipvlan_flag={flag}");
     if network.multicast != "on" {
         words += &format!(" -o multicast={}", network.multicast);
     }

@@ -47,7 +47,9 @@ impl Marker {
         &self.0
     }
 
-    fn is_in(&self, frame: &[u8]) -> bool {
+    /// Whether `frame` carries it.
+    #[must_use]
+    pub fn is_in(&self, frame: &[u8]) -> bool {
         frame.windows(self.0.len()).any(|window| window == self.0)
     }
 }

@@ -9,6 +9,7 @@ mod lab;
 mod lifecycle;
 mod modes;
 mod monitor;
+mod ring;
 mod root_inside;
 mod spoofing;
 mod swap;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         isolation::tests(),
         modes::tests(),
         monitor::tests(),
+        ring::tests(),
         root_inside::tests(),
         xdp::tests(),
         swap::tests(),
