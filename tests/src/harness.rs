@@ -25,7 +25,8 @@ pub enum Need {
 
 impl Need {
     /// Why the need isn't met here; `None` if it is.
-    fn missing(self) -> Option<String> {
+    #[must_use]
+    pub fn missing(self) -> Option<String> {
         match self {
             Self::Root => {
                 (!nix::unistd::geteuid().is_root()).then(|| "the effective user is not root".to_owned())

@@ -19,6 +19,8 @@ use ipvlan_tests::{
     watch::{ARRIVAL, SETTLE},
 };
 
+use crate::shown;
+
 /// From an endpoint to the LAN host.
 pub(crate) const TO_LAN: Link = Link { source: PARENT_MAC, destination: LAN_MAC };
 /// From an endpoint to another one or to the host: their MAC is the parent's.
@@ -95,6 +97,7 @@ impl Lab {
             "{what}: {} of {charged} did not rise; counted: {rises:?}",
             reason.name()
         );
+        shown::add(reason);
         Ok(())
     }
 
@@ -125,6 +128,9 @@ impl Lab {
         thread::sleep(SETTLE);
         let seen = watch.seen_of_many(&markers)?;
         ensure!(seen.is_empty(), "came out: {seen:?}");
+        for (_what, (reason, _charged)) in frames {
+            shown::add(*reason);
+        }
         Ok(())
     }
 

@@ -13,7 +13,10 @@ use ipvlan_tests::{
 };
 use libtest_mimic::Trial;
 
-use crate::lab::{FROM_LAN, Lab, PARENT, SHARED, TO_LAN, datagram, static_neighbor};
+use crate::{
+    lab::{FROM_LAN, Lab, PARENT, SHARED, TO_LAN, datagram, static_neighbor},
+    shown,
+};
 
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
 const NET: Network = Network::bridge("db_net", 1);
@@ -195,6 +198,7 @@ fn storm() -> Result<()> {
     let cut = cut.map_or(0, |rise| rise.count);
     // 100 pass, less what the endpoint's own stack sent before, and one more for each second that this takes.
     ensure!((150..=230).contains(&cut), "{cut} of {FRAMES} were cut: {rises:?}");
+    shown::add(DropReason::GroupRate);
     ensure!(a.netns.pings(&b.ipv4.to_string(), 56, 5)?, "unicast suffers from the limit");
     Ok(())
 }

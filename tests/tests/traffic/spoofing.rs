@@ -21,22 +21,32 @@ const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
 const STRANGER_MAC: [u8; 6] = [0x02, 0x66, 0, 0, 0, 0x66];
 const A: (&str, Door) = ("a", Door::Queue);
 
+/// What is shown of an endpoint in one mode.
+type Show = fn(&'static str) -> Result<()>;
+
 pub(crate) fn tests() -> Vec<Trial> {
-    vec![
-        test("spoofing::source_addresses", NEEDS, source_addresses),
-        test("spoofing::arp", NEEDS, arp),
-        test("spoofing::neighbor_discovery", NEEDS, neighbor_discovery),
-        test("spoofing::frames_no_endpoint_sends", NEEDS, odd_frames),
-        test("spoofing::from_the_wire", NEEDS, from_the_wire),
-    ]
+    let mut tests = Vec::new();
+    for mode in ["l2", "l3", "l3s"] {
+        let all: [(&str, Show); 5] = [
+            ("source_addresses", source_addresses),
+            ("arp", arp),
+            ("neighbor_discovery", neighbor_discovery),
+            ("frames_no_endpoint_sends", odd_frames),
+            ("from_the_wire", from_the_wire),
+        ];
+        tests.extend(
+            all.map(|(name, show)| test(&format!("spoofing::{mode}_{name}"), NEEDS, move || show(mode))),
+        );
+    }
+    tests
 }
 
-fn lab() -> Result<Lab> {
-    Lab::new(&[(NET, &["a", "b"])])
+fn lab(mode: &'static str) -> Result<Lab> {
+    Lab::new(&[(NET.mode(mode), &["a", "b"])])
 }
 
-fn source_addresses() -> Result<()> {
-    let lab = lab()?;
+fn source_addresses(mode: &'static str) -> Result<()> {
+    let lab = lab(mode)?;
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
     let to = NET.ipv4(LAN);
     let stranger = Link { source: STRANGER_MAC, destination: LAN_MAC };
@@ -65,9 +75,11 @@ fn source_addresses() -> Result<()> {
     Ok(())
 }
 
-fn arp() -> Result<()> {
-    let lab = lab()?;
+fn arp(mode: &'static str) -> Result<()> {
+    let lab = lab(mode)?;
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
+    // In the other modes, the kernel speaks no ARP on a slave.
+    let reason = if mode == "l2" { DropReason::ArpSpoof } else { DropReason::EtherType };
     for (what, operation, sender_mac, sender, target) in [
         ("reply for the gateway", ArpOperation::REPLY, PARENT_MAC, NET.ipv4(LAN), b.ipv4),
         ("gratuitous ARP for a peer", ArpOperation::REPLY, PARENT_MAC, b.ipv4, b.ipv4),
@@ -76,15 +88,15 @@ fn arp() -> Result<()> {
         ("probe for a peer's address", ArpOperation::REQUEST, PARENT_MAC, Ipv4Addr::UNSPECIFIED, b.ipv4),
     ] {
         let message = Arp { operation, sender_mac, sender, target };
-        lab.refused(what, (DropReason::ArpSpoof, "a"), A, |marker| {
+        lab.refused(what, (reason, "a"), A, |marker| {
             frame::arp(Link::broadcast(PARENT_MAC), message, marker)
         })?;
     }
     Ok(())
 }
 
-fn neighbor_discovery() -> Result<()> {
-    let lab = lab()?;
+fn neighbor_discovery(mode: &'static str) -> Result<()> {
+    let lab = lab(mode)?;
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
     lab.refused("advertisement for a peer", (DropReason::NdSpoof, "a"), A, |marker| {
         frame::neighbor_advertisement(PARENT_MAC, a.ipv6, b.ipv6, PARENT_MAC, marker)
@@ -116,8 +128,8 @@ fn neighbor_discovery() -> Result<()> {
     Ok(())
 }
 
-fn odd_frames() -> Result<()> {
-    let lab = lab()?;
+fn odd_frames(mode: &'static str) -> Result<()> {
+    let lab = lab(mode)?;
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
     lab.refused("a VLAN tag", (DropReason::VlanTag, "a"), A, |marker| {
         frame::vlan_udp4(TO_LAN, a.ipv4, NET.ipv4(LAN), marker)
@@ -146,8 +158,8 @@ fn odd_frames() -> Result<()> {
     })
 }
 
-fn from_the_wire() -> Result<()> {
-    let lab = lab()?;
+fn from_the_wire(mode: &'static str) -> Result<()> {
+    let lab = lab(mode)?;
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
     let spoof = (DropReason::WireSpoof, PARENT);
     lab.dropped("an endpoint's address", spoof, |marker| {
