@@ -66,8 +66,10 @@ impl Ring {
         ensure!(self.status(slot).load(Ordering::Acquire) == libc::TP_STATUS_AVAILABLE, "the ring is full");
         self.overwrite(slot, 0, frame)?;
         let header = self.slot(slot).cast::<libc::tpacket2_hdr>();
-        // SAFETY: inside the mapping, at the start of a slot; the kernel reads it after the status was set.
-        unsafe { (&raw mut (*header).tp_len).write(frame.len() as u32) };
+        // SAFETY: inside the mapping, at the start of a slot.
+        let length = unsafe { &raw mut (*header).tp_len };
+        // SAFETY: as above; the kernel reads it after the status was set.
+        unsafe { length.write(frame.len() as u32) };
         self.status(slot).store(libc::TP_STATUS_SEND_REQUEST, Ordering::Release);
         self.next = (slot + 1) % SLOTS;
         self.socket.send_bytes(&[], u16::from_be_bytes([*high, *low]), MsgFlags::MSG_DONTWAIT)?;
@@ -80,8 +82,10 @@ impl Ring {
     /// Fails where the slot ends before.
     pub fn overwrite(&mut self, slot: usize, offset: usize, bytes: &[u8]) -> Result<()> {
         ensure!(slot < SLOTS && DATA + offset + bytes.len() <= SLOT_LEN, "a slot is too small for that");
-        // SAFETY: inside the slot, as was just checked, which no reference points into.
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.slot(slot).add(DATA + offset), bytes.len()) };
+        // SAFETY: inside the slot, as was just checked.
+        let place = unsafe { self.slot(slot).add(DATA + offset) };
+        // SAFETY: as above; no reference points into it.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len()) };
         Ok(())
     }
 
