@@ -5,6 +5,7 @@
 
 pub mod drop_reason;
 pub mod event;
+pub mod log;
 pub mod packet;
 pub mod schema;
 pub mod seal;

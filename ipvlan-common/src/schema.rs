@@ -59,6 +59,9 @@ pub const BUDGET_MAP: &str = "EVENT_BUDGET";
 pub const MAPS: [&str; 9] =
     [SLOT_MAP, IPV4_MAP, IPV6_MAP, TRAFFIC_MAP, DROP_MAP, GROUP_MAP, EVENT_MAP, MONITOR_MAP, BUDGET_MAP];
 
+/// Ring buffer of aya-log's, where the programs are built with the feature `log`; the crate names it. Nothing relies on it.
+pub const LOG_MAP: &str = "AYA_LOGS";
+
 /// The global in `.rodata` that holds a program's [`crate::Identity`].
 pub const IDENTITY: &str = "IDENTITY";
 

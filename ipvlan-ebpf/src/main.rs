@@ -5,6 +5,8 @@
 
 mod action;
 mod identity;
+#[cfg(feature = "log")]
+mod log;
 mod maps;
 mod metadata;
 mod netns;
@@ -61,6 +63,8 @@ fn run(hook: Hook, skb: *mut __sk_buff) -> i32 {
     let me = identity::load();
     let frame = packet::Frame::new(skb);
     let verdict = ipvlan_common::decide(hook, &frame, &metadata::read(hook, skb, &me), &me, &maps::Maps);
+    #[cfg(feature = "log")]
+    log::verdict(&frame, hook, &me, &verdict);
     action::act(verdict, hook, skb, &me)
 }
 

@@ -68,7 +68,11 @@ impl Reported for Frame {
 #[inline(always)]
 pub(crate) fn run(ctx: &XdpContext) -> u32 {
     let frame = Frame { start: ctx.data(), end: ctx.data_end() };
-    match decide(Hook::ParentXdp, &frame, &Metadata::default(), &identity::load(), &Maps) {
+    let me = identity::load();
+    let verdict = decide(Hook::ParentXdp, &frame, &Metadata::default(), &me, &Maps);
+    #[cfg(feature = "log")]
+    crate::log::verdict(&frame, Hook::ParentXdp, &me, &verdict);
+    match verdict {
         Verdict::Drop { slot, reason } => {
             action::drop(&frame, Hook::ParentXdp, slot, reason);
             XDP_DROP

@@ -31,6 +31,14 @@ pub enum BpfError {
         /// This version's number.
         known: u32,
     },
+    /// Nothing is pinned that programs could log to.
+    #[cfg(feature = "log")]
+    #[error("there is no log: no network exists")]
+    NoLog,
+    /// aya-log refused the ring buffer.
+    #[cfg(feature = "log")]
+    #[error("cannot read the log: {0}")]
+    Log(#[from] aya_log::Error),
     /// The object or a map was refused.
     #[error("cannot load the programs' maps: {0}")]
     Load(#[from] EbpfError),

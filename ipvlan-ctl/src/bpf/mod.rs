@@ -14,6 +14,8 @@ mod presence;
 mod qdisc;
 mod support;
 mod tables;
+#[cfg(feature = "log")]
+mod verdicts;
 mod xdp;
 
 use std::{net::Ipv6Addr, path::Path};
@@ -34,6 +36,8 @@ pub use pins::on_bpf_fs;
 pub use qdisc::{lacks_clsact, remove_unused_clsact};
 pub use support::has_tcx;
 use tables::Tables;
+#[cfg(feature = "log")]
+pub use verdicts::Verdicts;
 
 use crate::model::{Mode, Multicast};
 

@@ -15,11 +15,11 @@ pub static PRIME: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/prim
 
 /// Creates and pins the maps that are missing, for as many endpoints and parents as `capacity`.
 pub(super) fn pin_maps(pins: &Pins, capacity: Slot) -> Result<(), BpfError> {
-    let mut loader = EbpfLoader::new();
+    let mut loader = loader(pins);
     for (name, entries) in schema::sized_maps(capacity) {
         loader.map_max_entries(name, entries);
     }
-    loader.default_map_pin_directory(pins.maps()).load(PROGRAMS)?;
+    loader.load(PROGRAMS)?;
     Ok(())
 }
 
@@ -27,10 +27,14 @@ pub(super) fn pin_maps(pins: &Pins, capacity: Slot) -> Result<(), BpfError> {
 pub(super) fn load(pins: &Pins, identity: &Identity) -> Result<Ebpf, BpfError> {
     // The loader takes a pinned map as it is, whatever its sizes.
     tables::check_layout(pins)?;
-    Ok(EbpfLoader::new()
-        .override_global(schema::IDENTITY, identity, true)
-        .default_map_pin_directory(pins.maps())
-        .load(PROGRAMS)?)
+    Ok(loader(pins).override_global(schema::IDENTITY, identity, true).load(PROGRAMS)?)
+}
+
+/// aya-log's map, where there is one, doesn't ask to be pinned, and each copy of the programs would get one of its own.
+fn loader<'a>(pins: &Pins) -> EbpfLoader<'a> {
+    let mut loader = EbpfLoader::new();
+    loader.default_map_pin_directory(pins.maps()).map_pin_path(schema::LOG_MAP, pins.map(schema::LOG_MAP));
+    loader
 }
 
 /// Has the verifier look at one classifier of a loaded object.

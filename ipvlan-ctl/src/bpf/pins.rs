@@ -81,7 +81,8 @@ impl Pins {
     /// Removes every pin and directory of ours, by its name: whatever else is there is somebody else's, and stays.
     pub(super) fn remove_all(&self) -> Result<(), BpfError> {
         self.refuse_other_versions()?;
-        for name in schema::MAPS {
+        // Another build than this one may have pinned the log.
+        for name in schema::MAPS.into_iter().chain([schema::LOG_MAP]) {
             unpin(&self.map(name))?;
         }
         for pin in entries(&self.links()).filter(|pin| is_link(pin)) {

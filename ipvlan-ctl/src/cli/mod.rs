@@ -1,6 +1,8 @@
 //! The command line.
 
 mod endpoint;
+#[cfg(feature = "log")]
+mod log;
 mod monitor;
 mod network;
 mod programs;
@@ -75,6 +77,9 @@ enum Command {
     Stats(stats::Stats),
     /// Show drops as they happen
     Monitor(monitor::Monitor),
+    /// Show every verdict as it comes, for debugging
+    #[cfg(feature = "log")]
+    Log,
     /// Swap this version's programs in on every parent and endpoint, while traffic goes on
     #[command(after_help = upgrade::HELP)]
     Upgrade,
@@ -111,6 +116,8 @@ impl Cli {
             Command::Ps => endpoint::list(&root, format),
             Command::Stats(stats) => stats.execute(&root, format),
             Command::Monitor(monitor) => monitor.execute(&root, format),
+            #[cfg(feature = "log")]
+            Command::Log => log::execute(&root),
             Command::Upgrade => upgrade::execute(&root, format),
             Command::Programs => programs::execute(&root, format),
             Command::Run(run) => run.execute(&root),

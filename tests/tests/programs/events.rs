@@ -22,7 +22,7 @@ use crate::{
 const NEVER: u64 = u64::MAX / 2;
 
 /// A's frame in B's name.
-fn spoof() -> Result<Row> {
+pub(crate) fn spoof() -> Result<Row> {
     let link = frame::Link { source: MAC, destination: LAN_MAC };
     Ok(Row {
         name: "peer's IPv4 source",

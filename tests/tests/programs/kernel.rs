@@ -89,6 +89,7 @@ impl Kernel {
                 EbpfLoader::new()
                     .override_global(schema::IDENTITY, &identity, true)
                     .default_map_pin_directory(maps(&self.pins))
+                    .map_pin_path(schema::LOG_MAP, maps(&self.pins).join(schema::LOG_MAP))
                     .load(PROGRAMS)?,
             ),
         })

@@ -6,6 +6,8 @@ mod corpus;
 mod differential;
 mod events;
 mod kernel;
+#[cfg(feature = "log")]
+mod log;
 mod rows;
 mod rules;
 mod world;
@@ -67,6 +69,13 @@ fn main() -> Result<()> {
         &[Need::Root],
         move || with_kernel(&limit, events::limited),
     ));
+    #[cfg(feature = "log")]
+    {
+        let log = Arc::clone(&shared);
+        trials.push(test("every verdict is a line of the log", &[Need::Root], move || {
+            with_kernel(&log, |kernel| log::check(kernel))
+        }));
+    }
     trials.push(test("docs/rules.md says what the rows show", &[], rules::check));
     let conclusion = libtest_mimic::run(&arguments, trials);
     // exit() runs no destructor, and the pins must go.
