@@ -101,7 +101,8 @@ impl Store {
             )?;
         }
         write.commit()?;
-        Ok(Network { id, spec: spec.clone(), parent: parent.slot, state: State::Creating })
+        let spec = NetworkSpec { xdp: Some(parent.xdp), ..spec.clone() };
+        Ok(Network { id, spec, parent: parent.slot, state: State::Creating })
     }
 
     /// Says how far a network has come.
