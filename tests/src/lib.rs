@@ -5,6 +5,7 @@ pub mod door;
 pub mod frame;
 pub mod harness;
 pub mod netns;
+pub mod network;
 pub mod packet;
 pub mod ring;
 pub mod sandbox;
@@ -15,8 +16,9 @@ pub mod xdp;
 
 pub use door::{Door, Sender};
 pub use netns::Netns;
+pub use network::Network;
 pub use ring::Ring;
-pub use sandbox::{Endpoint, Maker, Network, Sandbox};
+pub use sandbox::{Endpoint, Maker, Sandbox};
 pub use snapshot::Snapshot;
 pub use stats::Stats;
 pub use watch::{Marker, Watch};

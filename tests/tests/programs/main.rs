@@ -73,7 +73,7 @@ fn main() -> Result<()> {
     {
         let log = Arc::clone(&shared);
         trials.push(test("every verdict is a line of the log", &[Need::Root], move || {
-            with_kernel(&log, |kernel| log::check(kernel))
+            with_kernel(&log, log::check)
         }));
     }
     trials.push(test("docs/rules.md says what the rows show", &[], rules::check));

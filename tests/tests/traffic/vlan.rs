@@ -114,7 +114,7 @@ fn keeps_apart(xdp: &'static str) -> Result<()> {
     lab.delivered("from the wire to the VLAN's endpoint", &["host"], |marker| {
         lan_sends(INTERFACE, &frame::udp4(FROM_LAN, plain, c.ipv4, marker)?)
     })?;
-    lab.delivered("from the VLAN to the parent's endpoint", &[], |marker| {
+    lab.delivered("from the VLAN to the parent's endpoint", &["host"], |marker| {
         lan_sends(VLAN, &frame::udp4(FROM_LAN, tagged, a.ipv4, marker)?)
     })?;
     lab.delivered("a broadcast of the VLAN", &["c", "d", "host socket"], |marker| {
