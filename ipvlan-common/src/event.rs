@@ -43,7 +43,7 @@ impl DropEvent {
     /// Where it was dropped; `None` where a newer program wrote it.
     #[must_use]
     pub fn hook(&self) -> Option<Hook> {
-        Hook::ALL.into_iter().find(|hook| *hook as u16 == self.hook)
+        Hook::from_number(self.hook)
     }
 }
 

@@ -31,6 +31,12 @@ pub fn sized_maps(capacity: Slot) -> [(&'static str, u32); 6] {
     ]
 }
 
+/// How many entries `map` has with that `capacity`; `None` where its size is always the same.
+#[must_use]
+pub fn entries(map: &str, capacity: Slot) -> Option<u32> {
+    sized_maps(capacity).into_iter().find(|(name, _)| *name == map).map(|(_, entries)| entries)
+}
+
 /// Broadcasts and multicasts that an endpoint may send at once before its rate limits it: a tenth of the queue that all
 /// endpoints of a parent share (`IPVLAN_QBACKLOG_LIMIT`, Linux 6.12).
 pub const GROUP_BURST: u64 = 100;

@@ -38,6 +38,12 @@ impl Hook {
         Self::ParentXdp,
     ];
 
+    /// The hook behind its number; `None` where a newer program wrote it.
+    #[must_use]
+    pub fn from_number(number: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|hook| *hook as u16 == number)
+    }
+
     /// The name in tables and JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {

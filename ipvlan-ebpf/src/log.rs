@@ -3,7 +3,7 @@
 use aya_log_ebpf::debug;
 use ipvlan_common::{
     Hook, Identity, Verdict, log,
-    packet::{ARP, Ethernet, IPV4, IPV6, Packet},
+    packet::{ARP, Arp, Ethernet, IPV4, IPV6, Ipv4, Ipv6, Packet},
 };
 
 /// Of the two protocol addresses, sender's first.
@@ -21,22 +21,19 @@ pub(crate) fn verdict(packet: &impl Packet, hook: Hook, me: &Identity, verdict: 
 /// Stay unspecified where there are none. One load for both: of two, LLVM makes paths that the verifier can't follow.
 #[inline(always)]
 fn read(packet: &impl Packet, addresses: &mut Addresses) {
-    const ARP_SENDER: usize = 28;
-    const IPV4_SOURCE: usize = 26;
-    const IPV6_SOURCE: usize = 22;
     match Ethernet::parse(packet).map(|it| it.ethertype) {
         Ok(ARP) => {
-            if let Some([a, b, c, d, _, _, _, _, _, _, e, f, g, h]) = packet.load(ARP_SENDER) {
+            if let Some([a, b, c, d, _, _, _, _, _, _, e, f, g, h]) = packet.load(Arp::SENDER) {
                 write(addresses, [mapped([a, b, c, d]), mapped([e, f, g, h])]);
             }
         }
         Ok(IPV4) => {
-            if let Some([a, b, c, d, e, f, g, h]) = packet.load(IPV4_SOURCE) {
+            if let Some([a, b, c, d, e, f, g, h]) = packet.load(Ipv4::ADDRESSES) {
                 write(addresses, [mapped([a, b, c, d]), mapped([e, f, g, h])]);
             }
         }
         Ok(IPV6) => {
-            if let Some(both) = packet.load::<{ size_of::<Addresses>() }>(IPV6_SOURCE) {
+            if let Some(both) = packet.load::<{ size_of::<Addresses>() }>(Ipv6::ADDRESSES) {
                 write(addresses, bytemuck::cast(both));
             }
         }

@@ -13,7 +13,9 @@ use aya::{
 use ipvlan_common::{Identity, Slot, schema};
 
 use super::{
-    BpfError, object,
+    BpfError,
+    error::refused,
+    object,
     pins::{self, Pins},
     qdisc,
     support::has_tcx,
@@ -59,7 +61,7 @@ pub(super) fn attach(
         } else {
             classifier(program, ifname, *side, identity.slot).map_err(Failure::from)
         };
-        attached.map_err(refused(name, "attach", ifname))?;
+        attached.map_err(refused(name, "attach", Some(ifname)))?;
     }
     Ok(())
 }
@@ -74,7 +76,7 @@ pub(super) fn detach(
     for (name, side) in places {
         pins::unpin(&pins.link(slot, name))?;
         if let (false, Some(ifname)) = (has_tcx(), ifname) {
-            remove_classifier(ifname, *side, slot).map_err(refused(name, "detach", ifname))?;
+            remove_classifier(ifname, *side, slot).map_err(refused(name, "detach", Some(ifname)))?;
         }
     }
     Ok(())
@@ -93,33 +95,43 @@ pub(super) enum Failure {
     PinLink(#[from] PinError),
 }
 
-fn refused<E: std::error::Error + Send + Sync + 'static>(
-    program: &'static str,
-    action: &'static str,
-    ifname: &str,
-) -> impl FnOnce(E) -> BpfError {
-    let ifname = Some(ifname.to_owned());
-    move |source| BpfError::Program { program, action, ifname, source: Box::new(source) }
-}
-
 /// The device that a link was on has gone; the program needs a new one.
-pub(super) fn is_orphan(error: &ProgramError) -> bool {
+fn is_orphan(error: &ProgramError) -> bool {
     matches!(error, ProgramError::SyscallError(error) if error.io_error.raw_os_error() == Some(nix::libc::ENOLINK))
 }
 
-/// A link that is pinned already is updated in place, so that no frame passes between the old program and the new one.
-fn tcx(program: &mut SchedClassifier, ifname: &str, side: TcAttachType, pin: &Path) -> Result<(), Failure> {
+/// Puts `program` on a link pinned at `pin`. One that is there is updated in place, by `swap`, so that no frame passes between the old
+/// program and the new one; else `attach` makes one.
+pub(super) fn keep<P>(
+    program: &mut P,
+    pin: &Path,
+    swap: impl FnOnce(&mut P, FdLink) -> Result<(), Failure>,
+    attach: impl FnOnce(&mut P) -> Result<FdLink, Failure>,
+) -> Result<(), Failure> {
     if pin.exists() {
-        let link = SchedClassifierLink::try_from(FdLink::from(PinnedLink::from_pin(pin)?))?;
-        match program.attach_to_link(link) {
-            Ok(_) => return Ok(()),
-            Err(error) if is_orphan(&error) => pins::unpin(pin)?,
-            Err(error) => return Err(error.into()),
+        match swap(program, PinnedLink::from_pin(pin)?.into()) {
+            Err(Failure::Program(error)) if is_orphan(&error) => pins::unpin(pin)?,
+            other => return other,
         }
     }
-    let id = program.attach_with_options(ifname, side, TcAttachOptions::TcxOrder(LinkOrder::first()))?;
-    FdLink::try_from(program.take_link(id)?)?.pin(pin)?;
+    attach(program)?.pin(pin)?;
     Ok(())
+}
+
+fn tcx(program: &mut SchedClassifier, ifname: &str, side: TcAttachType, pin: &Path) -> Result<(), Failure> {
+    keep(
+        program,
+        pin,
+        |program, link| {
+            program.attach_to_link(SchedClassifierLink::try_from(link)?)?;
+            Ok(())
+        },
+        |program| {
+            let order = TcAttachOptions::TcxOrder(LinkOrder::first());
+            let id = program.attach_with_options(ifname, side, order)?;
+            Ok(program.take_link(id)?.try_into()?)
+        },
+    )
 }
 
 fn classifier(

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ipvlan_common::{Identity, Slot, schema};
 
-use super::{BpfError, Dataplane, object, pins::Pins};
+use super::{BpfError, Dataplane, error::refused, object, pins::Pins};
 
 /// What one program costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -44,7 +44,7 @@ fn measure(pins: &Pins) -> Result<Vec<Cost>, BpfError> {
                 schema::PARENT_XDP => object::xdp(&mut object)?.info(),
                 _ => object::program(&mut object, program)?.info(),
             };
-            let info = info.map_err(object::refused(program, "look at"))?;
+            let info = info.map_err(refused(program, "look at", None))?;
             Ok(Cost {
                 program,
                 verified: info.verified_instruction_count(),

@@ -96,3 +96,13 @@ pub enum BpfError {
         source: io::Error,
     },
 }
+
+/// What the kernel says against a program, or against its place on `ifname`.
+pub(super) fn refused<E: std::error::Error + Send + Sync + 'static>(
+    program: &'static str,
+    action: &'static str,
+    ifname: Option<&str>,
+) -> impl FnOnce(E) -> BpfError {
+    let ifname = ifname.map(str::to_owned);
+    move |source| BpfError::Program { program, action, ifname, source: Box::new(source) }
+}

@@ -30,7 +30,7 @@ use ipvlan_common::{
     types::{INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, VEPA, WIRE},
 };
 #[doc(hidden)]
-pub use object::{PRIME, PROGRAMS};
+pub use object::PRIME;
 use pins::Pins;
 pub use pins::on_bpf_fs;
 pub use qdisc::{lacks_clsact, remove_unused_clsact};
@@ -247,6 +247,12 @@ impl Dataplane {
         xdp::attach(&self.pins, &id.identity(), ifname, mode)
     }
 
+    /// The programs for `identity`, on the shared maps.
+    #[doc(hidden)]
+    pub fn load(&self, identity: &Identity) -> Result<aya::Ebpf, BpfError> {
+        object::load(&self.pins, identity)
+    }
+
     /// Address of the calling thread's netns, as the parent's programs find it in a socket.
     #[doc(hidden)]
     pub fn socket_netns(&self) -> Result<u64, BpfError> {
@@ -320,7 +326,7 @@ impl Dataplane {
 }
 
 const NANOS_PER_SECOND: u32 = 1_000_000_000;
-/// The name of the loopback interface, which has a program too while a parent is in mode l3 or l3s.
+/// The name of the loopback interface, which has a program of each parent too.
 pub const LOOPBACK: &str = "lo";
 /// Its number, in every netns (`LOOPBACK_IFINDEX`).
 const LOOPBACK_INDEX: u32 = 1;

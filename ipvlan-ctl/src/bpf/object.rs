@@ -6,10 +6,10 @@ use aya::{
 };
 use ipvlan_common::{Identity, Slot, schema};
 
-use super::{BpfError, pins::Pins, tables};
+use super::{BpfError, error::refused, pins::Pins, tables};
 
 /// The programs and the maps they share.
-pub static PROGRAMS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipvlan"));
+static PROGRAMS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipvlan"));
 /// The tests' program that gives a frame a seal before it tail-calls the program under test.
 pub static PRIME: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/prime"));
 
@@ -43,14 +43,14 @@ pub(super) fn program<'a>(
     name: &'static str,
 ) -> Result<&'a mut SchedClassifier, BpfError> {
     let program: &mut SchedClassifier = find(object, name)?;
-    program.load().map_err(refused(name, "load"))?;
+    program.load().map_err(refused(name, "load", None))?;
     Ok(program)
 }
 
 /// Has the verifier look at the parent's XDP program.
 pub(super) fn xdp(object: &mut Ebpf) -> Result<&mut Xdp, BpfError> {
     let program: &mut Xdp = find(object, schema::PARENT_XDP)?;
-    program.load().map_err(refused(schema::PARENT_XDP, "load"))?;
+    program.load().map_err(refused(schema::PARENT_XDP, "load", None))?;
     Ok(program)
 }
 
@@ -59,9 +59,5 @@ where
     &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
 {
     let program = object.program_mut(name).ok_or(ProgramError::NotLoaded);
-    program.and_then(TryInto::try_into).map_err(refused(name, "find"))
-}
-
-pub(super) fn refused(program: &'static str, action: &'static str) -> impl FnOnce(ProgramError) -> BpfError {
-    move |source| BpfError::Program { program, action, ifname: None, source: Box::new(source) }
+    program.and_then(TryInto::try_into).map_err(refused(name, "find", None))
 }

@@ -8,7 +8,7 @@ use ipvlan_common::{
     event::EventBudget,
     schema::{
         BUDGET_MAP, DROP_MAP, EVENT_BYTES, EVENT_MAP, GROUP_MAP, IPV4_MAP, IPV6_MAP, MONITOR_MAP, SLOT_MAP,
-        TRAFFIC_MAP, sized_maps,
+        TRAFFIC_MAP, entries,
     },
     types::{DropKey, Ipv4Key, Ipv6Key, Traffic},
 };
@@ -40,15 +40,11 @@ pub(super) fn check_layout(pins: &Pins) -> Result<Slot, BpfError> {
     let info = |name| MapInfo::from_pin(pins.map(name)).map_err(map(name, "open its pin"));
     let capacity = Slot::try_from(info(SLOT_MAP)?.max_entries().saturating_sub(1))
         .map_err(|_| BpfError::Layout(pins.map(SLOT_MAP)))?;
-    let sized = sized_maps(capacity);
-    let entries = |name| {
-        let sized = sized.iter().find(|(map, _)| *map == name).map(|(_, entries)| *entries);
-        sized.unwrap_or(if name == EVENT_MAP { EVENT_BYTES } else { 1 })
-    };
     for (name, key, value) in expected {
         let info = info(name)?;
         let found = (info.key_size() as usize, info.value_size() as usize, info.max_entries());
-        if found != (key, value, entries(name)) {
+        let entries = entries(name, capacity).unwrap_or(if name == EVENT_MAP { EVENT_BYTES } else { 1 });
+        if found != (key, value, entries) {
             return Err(BpfError::Layout(pins.map(name)));
         }
     }
@@ -150,9 +146,7 @@ pub(super) fn map(map: &'static str, action: &'static str) -> impl FnOnce(MapErr
 fn full_or(name: &'static str, action: &'static str, capacity: Slot, source: MapError) -> BpfError {
     match source {
         MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(nix::libc::E2BIG) => {
-            let entries =
-                sized_maps(capacity).iter().find(|(map, _)| *map == name).map_or(0, |sized| sized.1);
-            BpfError::Full { map: name, entries }
+            BpfError::Full { map: name, entries: entries(name, capacity).unwrap_or_default() }
         }
         other => map(name, action)(other),
     }

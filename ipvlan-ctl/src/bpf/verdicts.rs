@@ -60,8 +60,7 @@ impl Log for Lines {
 /// A line with names for the programs' numbers; `None` where a program of another version wrote it.
 fn named(line: &str) -> Option<String> {
     let mut words = line.split(' ');
-    let hook: u16 = words.next()?.parse().ok()?;
-    let hook = Hook::ALL.into_iter().find(|it| *it as u16 == hook)?.name();
+    let hook = Hook::from_number(words.next()?.parse().ok()?)?.name();
     let slot = words.next()?;
     let (verdict, reason) = verdict::name(words.next()?.parse().ok()?)?;
     let reason = reason.map_or(String::new(), |it| format!(" {}", it.name()));

@@ -3,7 +3,7 @@
 use super::{Error, Foundation, Root, Session};
 use crate::{
     bpf::{self, Dataplane, LOOPBACK},
-    model::{Parent, State, Xdp},
+    model::{Parent, Slot, State, Xdp},
     netlink::{Link, Netlink},
     store::Store,
 };
@@ -23,7 +23,7 @@ impl Foundation<'_> {
         Error::ParentGone { parent: self.parent.name.to_string(), network: self.spec.name.to_string() }
     }
 
-    /// Makes the parent's slot known, and puts this version's programs on the parent, or swaps them there.
+    /// Puts this version's programs on the parent, or swaps them there.
     pub(super) fn attach_programs(&mut self) -> Result<(), Error> {
         let device = device(&self.session.netlink, &self.parent)?.ok_or_else(|| self.gone())?;
         // Noted before it is made: nobody else would take it away again.
@@ -99,17 +99,13 @@ impl Session {
             return Ok(());
         }
         let maps_lost = Dataplane::open(self.root.pin_dir())?.is_none();
-        self.find_parents()?;
-        for parent in self.store.parents()? {
-            let Some(network) = networks.iter().find(|network| network.parent == parent.slot) else {
+        // A parent that is gone takes its slaves along; there is nothing to enforce until it is back.
+        for (slot, ifindex) in self.find_parents()? {
+            let Some(network) = networks.iter().find(|network| network.parent == slot) else {
                 continue;
             };
-            // A parent that is gone takes its slaves along; there is nothing to enforce until it is back.
-            let Some(device) = device(&self.netlink, &parent)? else { continue };
-            let mut foundation = self.foundation(network.clone())?;
-            let result = foundation.mend(device.index, maps_lost);
-            let name = &parent.name;
-            match result {
+            let name = &network.spec.parent;
+            match self.foundation(network.clone())?.mend(ifindex, maps_lost) {
                 Ok(true) => self.warn(format!("the programs of parent {name} were gone, and are back")),
                 Ok(false) => {}
                 Err(error) => self.warn(format!("putting the programs of parent {name} back: {error}")),
@@ -121,17 +117,18 @@ impl Session {
         Ok(())
     }
 
-    /// Notes which interfaces the parents are now.
-    fn find_parents(&mut self) -> Result<(), Error> {
-        let parents = self.store.parents()?;
-        let mut moved = Vec::new();
-        for parent in parents {
+    /// Notes which interfaces the parents are now; returns those that are there.
+    fn find_parents(&mut self) -> Result<Vec<(Slot, u32)>, Error> {
+        let (mut moved, mut there) = (Vec::new(), Vec::new());
+        for parent in self.store.parents()? {
             let index = device(&self.netlink, &parent)?.map(|device| device.index);
             if index != Some(parent.ifindex) {
                 moved.push((parent.slot, index));
             }
+            there.extend(index.map(|index| (parent.slot, index)));
         }
-        Ok(self.store.set_parent_ifindexes(&moved)?)
+        self.store.set_parent_ifindexes(&moved)?;
+        Ok(there)
     }
 
     /// New maps know nothing of endpoints that live on, and these nothing of new maps.

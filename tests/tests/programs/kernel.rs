@@ -13,7 +13,7 @@ use aya::{
     programs::{ProgramFd, SchedClassifier, Xdp},
 };
 use ipvlan_common::{Hook, Identity, Slot, Verdict, schema};
-use ipvlan_ctl::bpf::{Counters, Dataplane, PRIME, PROGRAMS};
+use ipvlan_ctl::bpf::{Counters, Dataplane, PRIME};
 
 use crate::{
     rows::{Origin, Row},
@@ -85,13 +85,7 @@ impl Kernel {
         let identity = Identity { netns, ..world::identity(row.me) };
         Ok(match self.objects.entry((row.me, row.origin)) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(
-                EbpfLoader::new()
-                    .override_global(schema::IDENTITY, &identity, true)
-                    .default_map_pin_directory(maps(&self.pins))
-                    .map_pin_path(schema::LOG_MAP, maps(&self.pins).join(schema::LOG_MAP))
-                    .load(PROGRAMS)?,
-            ),
+            Entry::Vacant(entry) => entry.insert(self.dataplane.load(&identity)?),
         })
     }
 

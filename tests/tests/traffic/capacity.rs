@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use aya::maps::{HashMap, Map, MapData};
 use ipvlan_common::{
     Slot,
-    schema::{ABI_VERSION, IPV4_MAP, IPV6_MAP, sized_maps},
+    schema::{ABI_VERSION, IPV4_MAP, IPV6_MAP, entries},
     types::{Ipv4Key, Ipv6Key},
 };
 use ipvlan_tests::{
@@ -78,10 +78,7 @@ fn no_slot_left() -> Result<()> {
 fn no_address_left() -> Result<()> {
     let lab = lab(FULL + 1)?;
     let pin = |name| lab.sandbox.pins().join(format!("v{ABI_VERSION}/maps")).join(name);
-    let entries = |name| {
-        let sized = sized_maps(FULL + 1);
-        sized.into_iter().find(|(map, _)| *map == name).map_or(0, |(_, entries)| entries)
-    };
+    let entries = |name| entries(name, FULL + 1).unwrap_or_default();
 
     let mut ipv4: HashMap<_, Ipv4Key, Slot> = open(&pin(IPV4_MAP))?;
     let key = |host| Ipv4Key::new(u16::MAX, [192, 0, 2, host]);
