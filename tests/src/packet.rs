@@ -93,8 +93,7 @@ impl PacketSocket {
     /// # Errors
     /// Fails if the kernel can't send. Frames that a program or the driver drops are sent.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
-        let [.., high, low] = frame.first_chunk::<14>().context("a frame without an Ethernet header")?;
-        self.send_as(frame, u16::from_be_bytes([*high, *low]))
+        self.send_as(frame, ethertype(frame)?)
     }
 
     /// Sends `frame` with `protocol` as the packet's protocol, by which ipvlan finds the receiver.
@@ -166,6 +165,12 @@ impl PacketSocket {
         Errno::result(result)?;
         Ok(())
     }
+}
+
+/// The EtherType that a frame gives.
+pub(crate) fn ethertype(frame: &[u8]) -> Result<u16> {
+    let [.., high, low] = frame.first_chunk::<14>().context("a frame without an Ethernet header")?;
+    Ok(u16::from_be_bytes([*high, *low]))
 }
 
 fn link_address(ifindex: u32, protocol: u16) -> Result<LinkAddr> {

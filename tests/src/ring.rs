@@ -16,7 +16,10 @@ use nix::{
     },
 };
 
-use crate::{Netns, packet::PacketSocket};
+use crate::{
+    Netns,
+    packet::{PacketSocket, ethertype},
+};
 
 /// Slots of a ring, one frame each.
 pub const SLOTS: usize = 64;
@@ -61,7 +64,7 @@ impl Ring {
     /// # Errors
     /// Fails if the kernel can't send, or hasn't sent what was in this slot before. Frames that a program or the driver drops are sent.
     pub fn send(&mut self, frame: &[u8]) -> Result<usize> {
-        let [.., high, low] = frame.first_chunk::<14>().context("a frame without an Ethernet header")?;
+        let protocol = ethertype(frame)?;
         let slot = self.next;
         ensure!(self.status(slot).load(Ordering::Acquire) == libc::TP_STATUS_AVAILABLE, "the ring is full");
         self.overwrite(slot, 0, frame)?;
@@ -72,7 +75,7 @@ impl Ring {
         unsafe { length.write(frame.len() as u32) };
         self.status(slot).store(libc::TP_STATUS_SEND_REQUEST, Ordering::Release);
         self.next = (slot + 1) % SLOTS;
-        self.socket.send_bytes(&[], u16::from_be_bytes([*high, *low]), MsgFlags::MSG_DONTWAIT)?;
+        self.socket.send_bytes(&[], protocol, MsgFlags::MSG_DONTWAIT)?;
         Ok(slot)
     }
 

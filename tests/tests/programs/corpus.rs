@@ -14,6 +14,9 @@ use crate::{
     world,
 };
 
+/// Names the folder of what the fuzzer found.
+pub(crate) const FOLDER: &str = "IPVLAN_CORPUS";
+
 /// Lengths of frames that the kernel's test run takes.
 const LENGTHS: std::ops::Range<usize> = 14..2048;
 
@@ -46,8 +49,10 @@ pub(crate) fn seeds() -> Result<()> {
     Ok(())
 }
 
-/// Runs the corpus in `folder` through `decide` and through the programs, as far as the kernel can be given it.
-pub(crate) fn replay(kernel: &mut Kernel, folder: &Path) -> Result<()> {
+/// Runs the corpus in the folder [`FOLDER`] through `decide` and through the programs, as far as the kernel can be given it.
+pub(crate) fn replay(kernel: &mut Kernel) -> Result<()> {
+    let folder = env::var_os(FOLDER).context("no folder of the fuzzer's")?;
+    let folder = Path::new(&folder);
     let mut replayed = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
         let bytes = fs::read(entry?.path())?;

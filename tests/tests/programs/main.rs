@@ -42,39 +42,21 @@ fn main() -> Result<()> {
             })
         })
         .collect();
-    let differential = Arc::clone(&shared);
-    trials.push(test("decide and the programs agree on frames made by chance", &[Need::Root], move || {
-        with_kernel(&differential, differential::check)
-    }));
-    let cuts = Arc::clone(&shared);
-    trials.push(test("decide and the programs agree on every cut of every row", &[Need::Root], move || {
-        with_kernel(&cuts, differential::cuts)
-    }));
-    trials.push(test("every row is a seed of the fuzzer", &[], corpus::seeds));
-    if let Some(folder) = std::env::var_os("IPVLAN_CORPUS") {
-        let found = Arc::clone(&shared);
-        trials.push(test(
-            "decide and the programs agree on what the fuzzer found",
-            &[Need::Root],
-            move || with_kernel(&found, |kernel| corpus::replay(kernel, folder.as_ref())),
-        ));
-    }
-    let events = Arc::clone(&shared);
-    trials.push(test("a drop is reported while somebody monitors", &[Need::Root], move || {
-        with_kernel(&events, events::reported)
-    }));
-    let limit = Arc::clone(&shared);
-    trials.push(test(
-        "drops over the rate, or with the buffer full, are counted",
-        &[Need::Root],
-        move || with_kernel(&limit, events::limited),
-    ));
-    #[cfg(feature = "log")]
-    {
-        let log = Arc::clone(&shared);
-        trials.push(test("every verdict is a line of the log", &[Need::Root], move || {
-            with_kernel(&log, log::check)
-        }));
+    let on_kernel = |name, check: fn(&mut Kernel) -> Result<()>| {
+        let shared = Arc::clone(&shared);
+        test(name, &[Need::Root], move || with_kernel(&shared, check))
+    };
+    trials.extend([
+        on_kernel("decide and the programs agree on frames made by chance", differential::check),
+        on_kernel("decide and the programs agree on every cut of every row", differential::cuts),
+        on_kernel("a drop is reported while somebody monitors", events::reported),
+        on_kernel("drops over the rate, or with the buffer full, are counted", events::limited),
+        #[cfg(feature = "log")]
+        on_kernel("every verdict is a line of the log", log::check),
+        test("every row is a seed of the fuzzer", &[], corpus::seeds),
+    ]);
+    if std::env::var_os(corpus::FOLDER).is_some() {
+        trials.push(on_kernel("decide and the programs agree on what the fuzzer found", corpus::replay));
     }
     trials.push(test("docs/rules.md says what the rows show", &[], rules::check));
     let conclusion = libtest_mimic::run(&arguments, trials);

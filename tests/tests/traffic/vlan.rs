@@ -105,18 +105,16 @@ fn keeps_apart(xdp: &'static str) -> Result<()> {
     let lan_sends =
         |interface: &str, frame: &[u8]| PacketSocket::sender(&lab.sandbox.lan, interface)?.send(frame);
     let (plain, tagged) = (PLAIN.ipv4(LAN), TAGGED.ipv4(LAN));
-    lab.delivered("from the wire", &["a"], |marker| {
-        lan_sends(INTERFACE, &frame::udp4(FROM_LAN, plain, a.ipv4, marker)?)
-    })?;
-    lab.delivered("from the VLAN", &["c"], |marker| {
-        lan_sends(VLAN, &frame::udp4(FROM_LAN, tagged, c.ipv4, marker)?)
-    })?;
-    lab.delivered("from the wire to the VLAN's endpoint", &["host"], |marker| {
-        lan_sends(INTERFACE, &frame::udp4(FROM_LAN, plain, c.ipv4, marker)?)
-    })?;
-    lab.delivered("from the VLAN to the parent's endpoint", &["host"], |marker| {
-        lan_sends(VLAN, &frame::udp4(FROM_LAN, tagged, a.ipv4, marker)?)
-    })?;
+    for (what, interface, source, destination, place) in [
+        ("from the wire", INTERFACE, plain, a.ipv4, "a"),
+        ("from the VLAN", VLAN, tagged, c.ipv4, "c"),
+        ("from the wire to the VLAN's endpoint", INTERFACE, plain, c.ipv4, "host"),
+        ("from the VLAN to the parent's endpoint", VLAN, tagged, a.ipv4, "host"),
+    ] {
+        lab.delivered(what, &[place], |marker| {
+            lan_sends(interface, &frame::udp4(FROM_LAN, source, destination, marker)?)
+        })?;
+    }
     lab.delivered("a broadcast of the VLAN", &["c", "d", "host", "host socket"], |marker| {
         lan_sends(VLAN, &frame::udp4(Link::broadcast(LAN_MAC), tagged, Ipv4Addr::BROADCAST, marker)?)
     })?;

@@ -10,7 +10,7 @@ use ipvlan_tests::{
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::lab::{FROM_LAN, Lab, PARENT, TO_LAN};
+use crate::lab::{FROM_LAN, Lab, PARENT, SHARED, TO_LAN};
 
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
 const NET: Network = Network::bridge("db_net", 1);
@@ -58,7 +58,7 @@ fn refuses_early(setting: &'static str, early: bool) -> Result<()> {
     })?;
     // Generic XDP sees these too, and leaves them to tc.
     lab.refused("to the host", (DropReason::HostFilter, "a"), ("a", Door::Queue), |marker| {
-        frame::udp4(crate::lab::SHARED, a.ipv4, net.ipv4(HOST), marker)
+        frame::udp4(SHARED, a.ipv4, net.ipv4(HOST), marker)
     })?;
     lab.refused(
         "past the program, as a peer",
