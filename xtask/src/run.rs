@@ -9,7 +9,7 @@ use clap::Args;
 use crate::kernel::Version;
 use crate::process::{capture, die_with_parent, status_code};
 use crate::setup::{self, Step};
-use crate::vm::Vm;
+use crate::vm::{Echo, Vm};
 use crate::{build, dirs};
 
 /// `cargo xtask run`.
@@ -58,7 +58,7 @@ impl Command {
             }
             Place::Vm(version) => {
                 eprintln!("xtask: running in a VM with kernel {version}: {reason}");
-                Ok(Vm::new(version).run(argv, &dirs::workspace(), &[].into())?.status)
+                Ok(Vm::new(version).run(argv, &dirs::workspace(), &[].into(), Echo::Raw)?.status)
             }
         }
     }

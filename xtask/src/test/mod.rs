@@ -4,13 +4,15 @@ mod skips;
 mod suite;
 mod tally;
 
+use std::thread::{self, available_parallelism};
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
 
-use crate::build;
+use crate::build::{self, Executable};
 use crate::setup::{self, Step};
+use crate::vm::Echo;
 use suite::Suite;
 use tally::Tally;
 
@@ -44,23 +46,42 @@ impl Command {
         }
         let built = build::tests()?;
 
-        let mut total = Tally::default();
-        let mut lines = Vec::new();
-        for suite in suites {
-            println!("── {}: {}", suite.name(), suite.about());
-            let begin = Instant::now();
-            let tally = suite.run(&built, &self.args).unwrap_or_else(|error| {
-                println!("FAILED {}: {error:#}", suite.name());
-                Tally::failure()
-            });
-            lines.push(format!("{:<14} {tally} in {:.1} s", suite.name(), begin.elapsed().as_secs_f32()));
-            total += tally;
+        let (in_vms, on_host): (Vec<_>, Vec<_>) = suites.iter().partition(|suite| suite.is_in_vm());
+        let run = |suite: Suite, echo| self.timed(suite, &built, echo);
+        let mut results: Vec<_> = on_host.into_iter().map(|suite| run(suite, Echo::Raw)).collect();
+        // A VM keeps one CPU busy.
+        if in_vms.len() > 1 && available_parallelism()?.get() >= in_vms.len() {
+            results.extend(side_by_side(&in_vms, |suite| run(suite, Echo::Lines(suite.name())))?);
+        } else {
+            results.extend(in_vms.into_iter().map(|suite| run(suite, Echo::Raw)));
         }
         println!("──");
-        for line in lines {
+        let mut total = Tally::default();
+        for (line, tally) in results {
             println!("{line}");
+            total += tally;
         }
         println!("{total}");
         Ok(u8::from(total.failed > 0))
     }
+
+    /// Runs one suite; returns its line of the summary and its numbers.
+    fn timed(&self, suite: Suite, built: &[Executable], echo: Echo) -> (String, Tally) {
+        println!("── {}: {}", suite.name(), suite.about());
+        let begin = Instant::now();
+        let tally = suite.run(built, &self.args, echo).unwrap_or_else(|error| {
+            println!("FAILED {}: {error:#}", suite.name());
+            Tally::failure()
+        });
+        (format!("{:<14} {tally} in {:.1} s", suite.name(), begin.elapsed().as_secs_f32()), tally)
+    }
+}
+
+/// Runs all suites at once, each on a thread of its own; the results come in the suites' order.
+fn side_by_side<T: Send>(suites: &[Suite], run: impl Fn(Suite) -> T + Copy + Send) -> Result<Vec<T>> {
+    thread::scope(|scope| {
+        let running: Vec<_> = suites.iter().map(|&suite| scope.spawn(move || run(suite))).collect();
+        let results = running.into_iter().map(|it| it.join().map_err(|_panic| anyhow!("a suite panicked")));
+        results.collect()
+    })
 }

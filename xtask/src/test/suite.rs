@@ -15,7 +15,7 @@ use crate::fuzz;
 use crate::kernel::Version;
 use crate::process::{Root, die_with_parent};
 use crate::setup::Step;
-use crate::vm::Vm;
+use crate::vm::{Echo, Vm};
 
 /// Test targets that need a kernel and root; every other test executable is a unit test.
 const PROGRAMS: &str = "programs";
@@ -86,8 +86,12 @@ impl Suite {
         }
     }
 
-    /// Runs the suite and counts; an error is a failure of the suite, not of a test.
-    pub(super) fn run(self, built: &[Executable], args: &[String]) -> Result<Tally> {
+    pub(super) fn is_in_vm(self) -> bool {
+        self.kernel().is_some()
+    }
+
+    /// Runs the suite and counts; an error is a failure of the suite, not of a test. `echo` is for a VM's console.
+    pub(super) fn run(self, built: &[Executable], args: &[String], echo: Echo) -> Result<Tally> {
         if self == Self::Fuzz {
             return fuzz::briefly(built).map(|()| Tally { passed: 1, ..Tally::default() });
         }
@@ -100,7 +104,7 @@ impl Suite {
         ]
         .into();
         let (success, output) = match self.kernel() {
-            Some(version) => in_vm(version, &targets, args, &env)?,
+            Some(version) => in_vm(version, &targets, args, &env, echo)?,
             None => on_host(self != Self::Unit, &targets, args, &env)?,
         };
         self.judge(targets.len(), success, &output, args.is_empty())
@@ -156,11 +160,12 @@ fn in_vm(
     targets: &[&Executable],
     args: &[String],
     env: &BTreeMap<String, String>,
+    echo: Echo,
 ) -> Result<(bool, String)> {
     let paths = targets.iter().map(|it| it.path.to_string_lossy().into_owned());
     let argv = ["sh", "-c", RUN_EACH, "suites"].map(str::to_owned).into_iter().chain(paths);
     let argv = argv.chain(["--".to_owned()]).chain(args.iter().cloned()).collect();
-    let outcome = Vm::new(version).run(argv, &dirs::workspace(), env)?;
+    let outcome = Vm::new(version).run(argv, &dirs::workspace(), env, echo)?;
     Ok((outcome.status == 0, outcome.output))
 }
 

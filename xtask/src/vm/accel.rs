@@ -19,8 +19,11 @@ pub(crate) enum Accelerator {
 }
 
 /// A guest that only reports its boot takes about a second with KVM.
-const PROBE: console::Limits =
-    console::Limits { total: Duration::from_secs(8), silence: Duration::from_secs(8), echo: false };
+const PROBE: console::Limits = console::Limits {
+    total: Duration::from_secs(8),
+    silence: Duration::from_secs(8),
+    echo: console::Echo::Off,
+};
 
 impl Accelerator {
     /// Boots `kernel` once with KVM to see whether that works; a nested host may offer the device and then hang.

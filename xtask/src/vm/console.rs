@@ -14,8 +14,17 @@ use crate::process::die_with_parent;
 pub(super) struct Limits {
     pub(super) total: Duration,
     pub(super) silence: Duration,
-    /// Whether the console is shown as it comes.
-    pub(super) echo: bool,
+    pub(super) echo: Echo,
+}
+
+/// How the console is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Echo {
+    Off,
+    /// As it comes.
+    Raw,
+    /// Whole lines, behind the name of the guest: others print at the same time.
+    Lines(&'static str),
 }
 
 /// How long a failing kernel may go on to print its trace.
@@ -102,15 +111,23 @@ impl Console<'_> {
 
     /// Takes new output and returns a complaint of the kernel in the lines it completes.
     fn take(&mut self, chunk: &[u8]) -> Option<String> {
-        if self.limits.echo {
-            let mut stdout = std::io::stdout().lock();
-            // Nobody reads any more: the guest's status still counts.
-            let _ = stdout.write_all(chunk).and_then(|()| stdout.flush());
+        if self.limits.echo == Echo::Raw {
+            show(chunk);
         }
         self.text.extend_from_slice(chunk);
         let end = self.text.iter().rposition(|&byte| byte == b'\n')?;
         let lines = String::from_utf8_lossy(self.text.get(self.line_start..end)?).into_owned();
         self.line_start = end + 1;
+        if let Echo::Lines(name) = self.limits.echo {
+            let shown: String = lines.lines().map(|line| format!("{name} │ {line}\n")).collect();
+            show(shown.as_bytes());
+        }
         lines.lines().find_map(complaint).map(str::to_owned)
     }
+}
+
+/// Nobody may read any more: the guest's status still counts.
+fn show(bytes: &[u8]) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
 }

@@ -23,6 +23,7 @@ use crate::{build, dirs};
 use share::Share;
 
 use accel::Accelerator;
+pub(crate) use console::Echo;
 pub(crate) use share::file_server;
 
 /// Environment variables that reach the guest: by prefix, and by name.
@@ -70,7 +71,7 @@ impl Command {
     pub(crate) fn run(self) -> Result<u8> {
         setup::ensure(Step::vm(self.vm.kernel))?;
         let cwd = std::env::current_dir().context("the current folder is gone")?;
-        Ok(self.vm.run(self.argv, &cwd, &BTreeMap::new())?.status)
+        Ok(self.vm.run(self.argv, &cwd, &BTreeMap::new(), Echo::Raw)?.status)
     }
 }
 
@@ -80,7 +81,7 @@ impl Vm {
         Self { kernel, timeout: Duration::from_secs(2700), silence: Duration::from_secs(600), memory: 2048 }
     }
 
-    /// Runs `argv` in a fresh guest, shows its output as it comes, and returns it with the exit status.
+    /// Runs `argv` in a fresh guest, shows its output, and returns it with the exit status.
     ///
     /// An error means that the guest failed, not the command.
     pub(crate) fn run(
@@ -88,6 +89,7 @@ impl Vm {
         argv: Vec<String>,
         cwd: &Path,
         env: &BTreeMap<String, String>,
+        echo: Echo,
     ) -> Result<Outcome> {
         let kernel = Kernel::find(self.kernel)?;
         let out = dirs::target().join("vm-out");
@@ -103,7 +105,7 @@ impl Vm {
         let shares = [Share::read_only(ROOT_TAG, Path::new("/")), Share::writable(OUT_TAG, &out)];
         let boot =
             Boot { kernel: &kernel, accelerator, memory: self.memory, shares: &shares, job: Some(job) };
-        let limits = console::Limits { total: self.timeout, silence: self.silence, echo: true };
+        let limits = console::Limits { total: self.timeout, silence: self.silence, echo };
         boot.run(&limits).with_context(|| format!("the VM (kernel {}) failed", kernel.release))
     }
 }
