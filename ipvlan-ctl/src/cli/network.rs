@@ -1,5 +1,7 @@
 //! `ipvlan-ctl network`.
 
+use std::io;
+
 use clap::{Args, Subcommand};
 use comfy_table::Cell;
 use ipvlan_common::schema::MAX_CAPACITY;
@@ -29,15 +31,27 @@ pub(super) enum Command {
     /// Remove networks
     #[command(visible_alias = "remove")]
     Rm {
+        /// Detach the endpoints that they have, too
+        #[arg(short, long)]
+        force: bool,
         /// Names of networks
         #[arg(required = true, value_name = "NAME")]
         names: Vec<String>,
+    },
+    /// Remove all networks without endpoints
+    Prune {
+        /// Don't ask
+        #[arg(short, long)]
+        force: bool,
     },
 }
 
 const CREATE_HELP: &str = "\
 Options for -o (defaults in parentheses):
-  parent=IFACE            the interface that the network uses
+  parent=IFACE            the interface that the network uses; eth0.10 is made
+                          as VLAN 10 of eth0 where it doesn't exist, and removed
+                          with the last network on it. Without: an interface
+                          that leads nowhere, as with --internal alone
   ipvlan_mode=MODE        how frames are forwarded: l2, l3 or l3s (l2); all
                           networks of a parent have one mode
   ipvlan_flag=FLAG        whether its endpoints reach each other (bridge):
@@ -60,17 +74,29 @@ Examples:
   ipvlan-ctl network create --subnet 192.168.1.0/24 --gateway 192.168.1.1 \\
       -o parent=eth0 db_net
   ipvlan-ctl network create --subnet 10.9.0.0/24 --subnet fd00:9::/64 \\
-      --internal -o parent=eth0 backend";
+      --internal -o parent=eth0 backend
+  ipvlan-ctl network create --subnet 10.3.0.0/24 --ip-range 10.3.0.128/25 \\
+      --aux-address nas=10.3.0.130 -o parent=eth0.10 --label team=db storage
+  ipvlan-ctl network create scratch";
 
 #[derive(Debug, Args)]
 #[command(after_help = CREATE_HELP)]
 pub(super) struct Create {
-    /// Subnet of its endpoints: one of IPv4, one of IPv6, or both
+    /// Subnet of its endpoints, IPv4 or IPv6; a free IPv4 one where none is given
     #[arg(long = "subnet", value_name = "CIDR")]
     subnets: Vec<String>,
     /// Gateway in one of the subnets; the first usable address where none is given
     #[arg(long = "gateway", value_name = "IP")]
     gateways: Vec<String>,
+    /// Part of a subnet that addresses are chosen from
+    #[arg(long = "ip-range", value_name = "CIDR")]
+    ranges: Vec<String>,
+    /// Address in a subnet that somebody else has
+    #[arg(long = "aux-address", value_name = "NAME=IP")]
+    aux_addresses: Vec<String>,
+    /// Say something of it, to be shown by 'inspect'
+    #[arg(long = "label", value_name = "KEY[=VALUE]")]
+    labels: Vec<String>,
     /// Let nothing pass between the network and the wire
     #[arg(long)]
     internal: bool,
@@ -106,24 +132,55 @@ impl Command {
                 json(&Report::read(root)?.inspect(&names)?);
                 Ok(0)
             }
-            Self::Rm { names } => {
-                let mut session = Session::begin(root)?;
-                let results = names.into_iter().map(|name| {
-                    let result = session.remove_network(&name);
-                    (name, result)
-                });
-                let results = results.collect();
-                print_warnings(&session.take_warnings());
-                finish(results, format)
+            Self::Rm { names, force } => remove(&mut Session::begin(root)?, names, force, format),
+            Self::Prune { force } => {
+                let networks = Report::read(root)?.networks()?;
+                let unused = networks.into_iter().filter(|network| network.endpoints.is_empty());
+                let names: Vec<_> = unused.map(|network| network.name).collect();
+                // Nobody has to wait for the answer: the session begins behind it.
+                if names.is_empty() || (!force && !confirm(&names)?) {
+                    return Ok(0);
+                }
+                remove(&mut Session::begin(root)?, names, false, format)
             }
         }
     }
 }
 
+fn remove(session: &mut Session, names: Vec<String>, force: bool, format: Format) -> Result<u8, Error> {
+    let results = names.into_iter().map(|name| {
+        let result = session.remove_network(&name, force);
+        (name, result)
+    });
+    let results = results.collect();
+    print_warnings(&session.take_warnings());
+    finish(results, format)
+}
+
+/// Asks on standard error, since standard output may be read by a program.
+fn confirm(names: &[String]) -> Result<bool, Error> {
+    eprint!("Networks without endpoints: {}. Remove them? [y/N] ", names.join(", "));
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).map_err(Error::Answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
 impl Create {
     fn execute(self, root: &Root, format: Format) -> Result<u8, Error> {
-        let Self { subnets, gateways, internal, options, capacity, name, driver: _ } = self;
-        let spec = NetworkSpec::parse(&RawNetwork { name, subnets, gateways, internal, options })?;
+        let Self {
+            subnets,
+            gateways,
+            ranges,
+            aux_addresses,
+            labels,
+            internal,
+            options,
+            capacity,
+            name,
+            driver: _,
+        } = self;
+        let raw = RawNetwork { name, subnets, gateways, ranges, aux_addresses, labels, internal, options };
+        let spec = NetworkSpec::parse(&raw)?;
         let name = spec.name.to_string();
         let mut session = Session::begin(root)?;
         let result = session.create_network(spec, capacity);

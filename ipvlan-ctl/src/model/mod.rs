@@ -3,15 +3,21 @@
 mod endpoint;
 mod name;
 mod network;
+mod pools;
+mod setting;
 mod subnet;
+mod vlan;
 
 use std::net::IpAddr;
 
 pub use endpoint::{Addresses, Endpoint, NetnsRef, link_local};
 use ipnet::IpNet;
 pub use name::{IfName, Name};
-pub use network::{Flag, Mode, Multicast, Network, NetworkSpec, Parent, RawNetwork, State, Xdp};
+pub use network::{Network, NetworkSpec, Parent, RawNetwork};
+pub use setting::{Flag, Made, Mode, Multicast, State, Xdp};
 pub use subnet::Pool;
+pub(crate) use subnet::overlap;
+pub use vlan::Vlan;
 
 /// The number of an endpoint or of a parent.
 pub type Slot = ipvlan_common::types::Slot;
@@ -72,12 +78,51 @@ pub enum Invalid {
         /// What that range is for.
         why: &'static str,
     },
-    /// More than one subnet of a family.
-    #[error("network has two {0} subnets")]
-    SubnetTwice(&'static str),
-    /// No subnet at all.
-    #[error("network has no subnet")]
-    NoSubnet,
+    /// Two subnets of one network.
+    #[error("subnets {0} and {1} overlap")]
+    SubnetsOverlap(IpNet, IpNet),
+    /// Not a range.
+    #[error("invalid IP range '{0}': not an address with a prefix length")]
+    Range(String),
+    /// Host bits are set.
+    #[error("invalid IP range {given}: it should be {truncated}")]
+    RangeHostBits {
+        /// The range as given.
+        given: IpNet,
+        /// The range without its host bits.
+        truncated: IpNet,
+    },
+    /// Not inside one subnet.
+    #[error("invalid IP range {range}: it is outside subnet {subnets}")]
+    RangeOutside {
+        /// The range as given.
+        range: IpNet,
+        /// The network's subnets.
+        subnets: String,
+    },
+    /// Two ranges in one subnet.
+    #[error("subnet {0} has two IP ranges")]
+    RangeTwice(IpNet),
+    /// An auxiliary address without a name.
+    #[error("invalid auxiliary address '{0}': not NAME=IP")]
+    AuxForm(String),
+    /// An auxiliary address in no subnet.
+    #[error("invalid auxiliary address {address}: it is outside subnet {subnets}")]
+    AuxOutside {
+        /// The address as given.
+        address: IpAddr,
+        /// The network's subnets.
+        subnets: String,
+    },
+    /// One name for two auxiliary addresses.
+    #[error("auxiliary address '{0}' is given twice")]
+    AuxTwice(String),
+    /// A label without a key.
+    #[error("invalid label '{0}': not KEY or KEY=VALUE")]
+    Label(String),
+    /// One key for two labels.
+    #[error("label '{0}' is given twice")]
+    LabelTwice(String),
     /// Outside every subnet.
     #[error("invalid gateway {gateway}: subnet {subnets} doesn't contain this address")]
     GatewayOutside {
@@ -99,20 +144,20 @@ pub enum Invalid {
     /// Two gateways in one subnet.
     #[error("subnet {0} has two gateways")]
     GatewayTwice(IpNet),
-    /// Outside the network's subnet.
-    #[error("address {address} is outside subnet {subnet}")]
+    /// Outside the network's subnets.
+    #[error("address {address} is outside subnet {subnets}")]
     AddressOutside {
         /// The address as given.
         address: IpAddr,
-        /// The network's subnet of that family.
-        subnet: IpNet,
+        /// The network's subnets of that family.
+        subnets: String,
     },
-    /// The gateway, or the first or last address of the subnet.
+    /// The gateway, an auxiliary address, or the first or last address of the subnet.
     #[error("address {address} is the {what} address of {subnet}")]
     AddressReserved {
         /// The address as given.
         address: IpAddr,
-        /// `gateway`, `network`, `broadcast` or `anycast`.
+        /// `gateway`, `auxiliary`, `network`, `broadcast` or `anycast`.
         what: &'static str,
         /// The subnet that reserves it.
         subnet: IpNet,
@@ -177,9 +222,23 @@ pub enum Invalid {
     /// An option and its opposite.
     #[error("--internal contradicts network option 'internal=false'")]
     Contradiction,
-    /// No parent.
-    #[error("network has no parent interface")]
-    NoParent,
+    /// A hairpin switch that isn't there.
+    #[error("ipvlan_flag=vepa needs a parent: nothing would send frames back")]
+    VepaWithoutParent,
+    /// A way to the wire without a wire.
+    #[error("a network without a parent is internal")]
+    NothingButInternal,
+    /// A VLAN in a VLAN.
+    #[error(
+        "can't create parent {0}: it would be a VLAN in a VLAN (QinQ), which needs a protocol to be chosen"
+    )]
+    Qinq(String),
+    /// Not the name of a VLAN.
+    #[error("unable to parse a valid VLAN id from '{0}' in parent {1}")]
+    VlanId(String, String),
+    /// Not a VLAN id.
+    #[error("vlan id must be between 1-4094, received: {0}")]
+    VlanRange(u64),
     /// The loopback interface as parent.
     #[error("loopback interface is not a valid ipvlan parent link")]
     Loopback,
@@ -199,8 +258,8 @@ impl Invalid {
             Self::SubnetTooSmall(subnet) => {
                 format!("use a prefix of /{} or shorter", subnet.max_prefix_len() - 1)
             }
-            Self::SubnetTwice(_) => "a network has at most one IPv4 and one IPv6 subnet".into(),
-            Self::NoSubnet => "give one: --subnet 192.168.1.0/24".into(),
+            Self::Range(_) => "write a part of the subnet, as in 192.168.1.128/25".into(),
+            Self::AuxForm(_) => "write it as in router=192.168.1.254".into(),
             Self::OptionForm(_) | Self::OptionKey(_) => {
                 format!("valid options: {}", network::OPTION_KEYS.join(", "))
             }
@@ -212,7 +271,13 @@ impl Invalid {
             Self::MulticastRate(_) => "use a number of frames a second up to 1000000; 0 is no limit".into(),
             Self::Bool { .. } => "use true or false".into(),
             Self::Contradiction => "leave one of them out".into(),
-            Self::NoParent => "name the interface that the network is to use: -o parent=eth0".into(),
+            Self::VepaWithoutParent | Self::NothingButInternal => {
+                "name the interface that the network is to use: -o parent=eth0".into()
+            }
+            Self::Qinq(name) => format!("make it yourself, with 'ip link add {name} type vlan'"),
+            Self::VlanId(..) | Self::VlanRange(_) => {
+                "a VLAN is named as in eth0.10, for VLAN 10 of eth0".into()
+            }
             Self::Loopback => "use the interface that leads to the network, as in -o parent=eth0".into(),
             _ => return None,
         })

@@ -1,12 +1,14 @@
 //! Networks and the parents that carry them.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use ipvlan_common::types::Key;
-use serde::Serialize;
 
-use super::{IfName, Invalid, Name, Pool, Slot, subnet::overlap};
+use super::{
+    Flag, IfName, Invalid, Made, Mode, Multicast, Name, Pool, Slot, State, Xdp, pools::parse_pools,
+    subnet::overlap,
+};
 
 /// The keys that `-o` takes.
 pub(super) const OPTION_KEYS: &[&str] =
@@ -17,97 +19,6 @@ pub(super) const OPTION_KEYS: &[&str] =
 const MULTICAST_RATE: u32 = 500;
 const MAX_MULTICAST_RATE: u32 = 1_000_000;
 
-/// Text of each value of an enum, for the store, for JSON and for the command line alike.
-macro_rules! text_enum {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-        pub enum $name { $($(#[$doc])* #[serde(rename = $text)] $variant),+ }
-
-        impl $name {
-            /// The value whose text this is.
-            #[must_use]
-            pub fn from_text(text: &str) -> Option<Self> {
-                match text { $($text => Some(Self::$variant),)+ _ => None }
-            }
-
-            /// The value's text.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-    };
-}
-
-text_enum!(
-    /// How ipvlan forwards between slaves and parent. The kernel keeps it per parent.
-    Mode {
-        /// Switched at layer 2.
-        L2 = "l2",
-        /// Routed by the host.
-        L3 = "l3",
-        /// Routed by the host, through its netfilter hooks.
-        L3s = "l3s",
-    }
-);
-
-text_enum!(
-    /// Whether endpoints of one network reach each other.
-    Flag {
-        /// They do.
-        Bridge = "bridge",
-        /// They don't.
-        Private = "private",
-        /// They do if the switch behind the parent reflects their frames.
-        Vepa = "vepa",
-    }
-);
-
-text_enum!(
-    /// How far the broadcasts and multicasts of a network's endpoints go, but for ARP and ICMPv6, which it lives by.
-    Multicast {
-        /// To the wire, and from it.
-        On = "on",
-        /// To the network's endpoints on this host.
-        Local = "local",
-        /// Nowhere.
-        Off = "off",
-    }
-);
-
-text_enum!(
-    /// Whether a parent judges what the wire sends before the kernel has made anything of it, too.
-    Xdp {
-        /// In the driver, where that has it.
-        Auto = "auto",
-        /// In the driver.
-        Native = "native",
-        /// Behind the driver: for trying it out, since it costs more than it saves.
-        Generic = "generic",
-        /// No.
-        Off = "off",
-    }
-);
-
-text_enum!(
-    /// How far a network or an endpoint has come. Whatever isn't `Up` is torn down by the next command.
-    State {
-        /// Being made.
-        Creating = "creating",
-        /// Complete.
-        Up = "up",
-        /// Being removed.
-        Closing = "closing",
-    }
-);
-
 /// What a user wrote to create a network.
 #[derive(Debug, Clone, Default)]
 pub struct RawNetwork {
@@ -117,6 +28,12 @@ pub struct RawNetwork {
     pub subnets: Vec<String>,
     /// `--gateway`, each.
     pub gateways: Vec<String>,
+    /// `--ip-range`, each.
+    pub ranges: Vec<String>,
+    /// `--aux-address NAME=IP`, each.
+    pub aux_addresses: Vec<String>,
+    /// `--label KEY[=VALUE]`, each.
+    pub labels: Vec<String>,
     /// `--internal`.
     pub internal: bool,
     /// `-o KEY=VALUE`, each.
@@ -128,8 +45,8 @@ pub struct RawNetwork {
 pub struct NetworkSpec {
     /// Its name.
     pub name: Name,
-    /// The interface that it uses.
-    pub parent: IfName,
+    /// The interface that it uses; where not given, a dummy of its own.
+    pub parent: Option<IfName>,
     /// The ipvlan mode.
     pub mode: Mode,
     /// Whether its endpoints reach each other.
@@ -144,8 +61,10 @@ pub struct NetworkSpec {
     pub xdp: Option<Xdp>,
     /// The MTU of its endpoints; the parent's where not given.
     pub mtu: Option<u32>,
-    /// At most one of each family, at least one.
+    /// What its addresses come from, the first ones first; a free subnet is chosen where there is none.
     pub pools: Vec<Pool>,
+    /// What the user says of it.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl NetworkSpec {
@@ -180,22 +99,54 @@ impl NetworkSpec {
                 return Err(Invalid::Bool { key: "internal", text: text.to_owned() });
             }
         };
-        let parent = IfName::parse(option("parent").ok_or(Invalid::NoParent)?)?;
-        if parent.as_str() == "lo" {
-            return Err(Invalid::Loopback);
+        let parent = option("parent").map(IfName::parse).transpose()?;
+        match &parent {
+            Some(parent) if parent.as_str() == "lo" => return Err(Invalid::Loopback),
+            None if flag == Flag::Vepa => return Err(Invalid::VepaWithoutParent),
+            None if option("internal").is_some() && !internal => return Err(Invalid::NothingButInternal),
+            _ => {}
         }
-        let pools = parse_pools(&raw.subnets, &raw.gateways)?;
+        let internal = internal || parent.is_none();
+        let pools = parse_pools(raw)?;
         if internal && mode != Mode::L2 && !pools.iter().all(Pool::is_ipv4) {
             return Err(Invalid::InternalRoutedIpv6(mode));
         }
         let mtu = option("mtu").map(|text| parse_mtu(text, &pools)).transpose()?;
-        Ok(Self { name, parent, mode, flag, internal, multicast, multicast_rate, xdp, mtu, pools })
+        let labels = parse_labels(&raw.labels)?;
+        Ok(Self { name, parent, mode, flag, internal, multicast, multicast_rate, xdp, mtu, pools, labels })
     }
 
-    /// The pool that `address` belongs to by its family.
+    /// The pools of a family.
+    pub fn pools_of(&self, ipv4: bool) -> impl Iterator<Item = &Pool> {
+        self.pools.iter().filter(move |pool| pool.is_ipv4() == ipv4)
+    }
+
+    /// Whether it has addresses of a family.
     #[must_use]
-    pub fn pool_for(&self, ipv4: bool) -> Option<&Pool> {
-        self.pools.iter().find(|pool| pool.is_ipv4() == ipv4)
+    pub fn has_family(&self, ipv4: bool) -> bool {
+        self.pools_of(ipv4).next().is_some()
+    }
+
+    /// The pool whose subnet `address` is in.
+    #[must_use]
+    pub fn pool_of(&self, address: IpAddr) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.subnet.contains(&address))
+    }
+
+    /// Whether an endpoint can have `address`.
+    pub fn check(&self, address: IpAddr) -> Result<(), Invalid> {
+        let ipv4 = address.is_ipv4();
+        if !self.has_family(ipv4) {
+            let family = if ipv4 { "IPv4" } else { "IPv6" };
+            return Err(Invalid::NoFamily { address, network: self.name.to_string(), family });
+        }
+        match self.pool_of(address) {
+            Some(pool) => pool.check(address),
+            None => {
+                let subnets: Vec<_> = self.pools_of(ipv4).map(|pool| pool.subnet.to_string()).collect();
+                Err(Invalid::AddressOutside { address, subnets: subnets.join(", ") })
+            }
+        }
     }
 
     /// The first two subnets that this network and `other` share addresses of.
@@ -220,29 +171,18 @@ fn parse_options(options: &[String]) -> Result<BTreeMap<&str, &str>, Invalid> {
     Ok(parsed)
 }
 
-fn parse_pools(subnets: &[String], gateways: &[String]) -> Result<Vec<Pool>, Invalid> {
-    let subnets = subnets.iter().map(|text| Pool::parse_subnet(text)).collect::<Result<Vec<_>, _>>()?;
-    if subnets.is_empty() {
-        return Err(Invalid::NoSubnet);
-    }
-    for (ipv4, family) in [(true, "IPv4"), (false, "IPv6")] {
-        if subnets.iter().filter(|subnet| subnet.addr().is_ipv4() == ipv4).count() > 1 {
-            return Err(Invalid::SubnetTwice(family));
+fn parse_labels(labels: &[String]) -> Result<BTreeMap<String, String>, Invalid> {
+    let mut parsed = BTreeMap::new();
+    for label in labels {
+        let (key, value) = label.split_once('=').unwrap_or((label, ""));
+        if key.is_empty() || label.contains(char::is_control) {
+            return Err(Invalid::Label(label.clone()));
+        }
+        if parsed.insert(key.to_owned(), value.to_owned()).is_some() {
+            return Err(Invalid::LabelTwice(key.to_owned()));
         }
     }
-    let mut chosen: BTreeMap<IpNet, IpAddr> = BTreeMap::new();
-    for text in gateways {
-        let gateway: IpAddr =
-            text.parse().map_err(|_| Invalid::Address { what: "gateway", text: text.clone() })?;
-        let subnet = subnets.iter().find(|subnet| subnet.contains(&gateway)).ok_or_else(|| {
-            let subnets: Vec<_> = subnets.iter().map(ToString::to_string).collect();
-            Invalid::GatewayOutside { gateway, subnets: subnets.join(", ") }
-        })?;
-        if chosen.insert(*subnet, gateway).is_some() {
-            return Err(Invalid::GatewayTwice(*subnet));
-        }
-    }
-    subnets.into_iter().map(|subnet| Pool::new(subnet, chosen.get(&subnet).copied())).collect()
+    Ok(parsed)
 }
 
 fn parse_mtu(text: &str, pools: &[Pool]) -> Result<u32, Invalid> {
@@ -263,6 +203,8 @@ pub struct Network {
     pub spec: NetworkSpec,
     /// The slot of its parent.
     pub parent: Slot,
+    /// The name of its parent.
+    pub parent_name: IfName,
     /// How far it has come.
     pub state: State,
 }
@@ -286,6 +228,8 @@ pub struct Parent {
     pub xdp: Xdp,
     /// Whether we gave it its clsact qdisc.
     pub made_qdisc: bool,
+    /// What it is, if we made it.
+    pub made: Option<Made>,
 }
 
 #[cfg(test)]
@@ -308,40 +252,44 @@ mod tests {
         assert_eq!((spec.mode, spec.flag, spec.internal, spec.mtu), (Mode::L2, Flag::Bridge, false, None));
         assert_eq!(spec.multicast, Multicast::On);
         assert_eq!(spec.pools.len(), 2);
-        assert_eq!(spec.pool_for(false).unwrap().gateway.to_string(), "fd00::1");
+        assert_eq!(spec.pools_of(false).next().unwrap().gateway.to_string(), "fd00::1");
+        assert!(spec.has_family(true) && spec.labels.is_empty());
     }
 
     #[test]
-    fn gateways_find_their_subnets() {
-        let mut raw = raw(&["192.168.1.0/24", "fd00::/64"], &["parent=eth0"]);
-        raw.gateways = vec!["fd00::9".into(), "192.168.1.9".into()];
-        let spec = NetworkSpec::parse(&raw).unwrap();
-        assert_eq!(spec.pool_for(true).unwrap().gateway.to_string(), "192.168.1.9");
-        assert_eq!(spec.pool_for(false).unwrap().gateway.to_string(), "fd00::9");
+    fn without_a_parent_it_is_internal() {
+        let spec = NetworkSpec::parse(&raw(&[], &[])).unwrap();
+        assert_eq!((spec.parent, spec.internal, spec.pools.len()), (None, true, 0));
+    }
 
-        raw.gateways = vec!["10.0.0.1".into()];
-        assert_eq!(
-            NetworkSpec::parse(&raw).unwrap_err().to_string(),
-            "invalid gateway 10.0.0.1: subnet 192.168.1.0/24, fd00::/64 doesn't contain this address"
-        );
-        raw.gateways = vec!["fd00::9".into(), "fd00::8".into()];
-        assert_eq!(NetworkSpec::parse(&raw).unwrap_err().to_string(), "subnet fd00::/64 has two gateways");
-        raw.gateways = vec!["gw".into()];
-        assert_eq!(
-            NetworkSpec::parse(&raw).unwrap_err().to_string(),
-            "invalid gateway 'gw': not an IP address"
-        );
+    #[test]
+    fn labels() {
+        let labels = ["a=b=c", "d"].map(str::to_owned).to_vec();
+        let spec = NetworkSpec::parse(&RawNetwork { labels, ..raw(&[], &[]) }).unwrap();
+        assert_eq!((spec.labels["a"].as_str(), spec.labels["d"].as_str()), ("b=c", ""));
+        for (labels, message) in [
+            (&["=x"][..], "invalid label '=x': not KEY or KEY=VALUE"),
+            (&["a", "a=b"], "label 'a' is given twice"),
+        ] {
+            let labels = labels.iter().map(ToString::to_string).collect();
+            let error = NetworkSpec::parse(&RawNetwork { labels, ..raw(&[], &[]) }).unwrap_err();
+            assert_eq!(error.to_string(), message);
+        }
     }
 
     #[test]
     fn refusals() {
         let ok = "10.0.0.0/24";
         for (subnets, options, message, hint) in [
-            (&[ok][..], &[][..], "network has no parent interface", "-o parent=eth0"),
+            (
+                &[ok][..],
+                &["ipvlan_flag=vepa"][..],
+                "ipvlan_flag=vepa needs a parent: nothing would send frames back",
+                "-o parent=eth0",
+            ),
+            (&[ok], &["internal=false"], "a network without a parent is internal", "-o parent=eth0"),
             (&[ok], &["parent=lo"], "loopback interface is not a valid ipvlan parent link", "-o parent=eth0"),
             (&[ok], &["parent=a b"], "invalid interface name 'a b'", "15 characters"),
-            (&[], &["parent=eth0"], "network has no subnet", "--subnet"),
-            (&[ok, "10.1.0.0/24"], &["parent=eth0"], "network has two IPv4 subnets", "at most one"),
             (
                 &[ok],
                 &["parent=eth0", "ipvlan_mode=l9"],

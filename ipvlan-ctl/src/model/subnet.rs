@@ -1,6 +1,9 @@
 //! A subnet with its gateway, and which of its addresses an endpoint can have.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -33,6 +36,10 @@ pub struct Pool {
     pub subnet: IpNet,
     /// The gateway: an address of the subnet that a host can have.
     pub gateway: IpAddr,
+    /// The part of the subnet that endpoints without an address of their own get one from.
+    pub range: Option<IpNet>,
+    /// Addresses that somebody else has, by name.
+    pub aux: BTreeMap<String, IpAddr>,
 }
 
 impl Pool {
@@ -47,7 +54,8 @@ impl Pool {
         if let Some(&(range, why)) = RESERVED.iter().find(|(range, _)| overlap(range, &subnet)) {
             return Err(Invalid::SubnetReserved { subnet, range, why });
         }
-        let pool = Self { subnet, gateway: gateway.unwrap_or_else(|| first_usable(&subnet)) };
+        let gateway = gateway.unwrap_or_else(|| first_usable(&subnet));
+        let pool = Self { subnet, gateway, range: None, aux: BTreeMap::new() };
         if !subnet.contains(&pool.gateway) {
             return Err(Invalid::GatewayOutside { gateway: pool.gateway, subnets: subnet.to_string() });
         }
@@ -66,20 +74,42 @@ impl Pool {
     pub fn check(&self, address: IpAddr) -> Result<(), Invalid> {
         let subnet = self.subnet;
         if !subnet.contains(&address) {
-            return Err(Invalid::AddressOutside { address, subnet });
+            return Err(Invalid::AddressOutside { address, subnets: subnet.to_string() });
         }
-        let what = if address == self.gateway { Some("gateway") } else { reserved(&subnet, address) };
+        let what = match address {
+            _ if address == self.gateway => Some("gateway"),
+            _ if self.is_auxiliary(address) => Some("auxiliary"),
+            _ => reserved(&subnet, address),
+        };
         what.map_or(Ok(()), |what| Err(Invalid::AddressReserved { address, what, subnet }))
     }
 
-    /// The first and the last address that a host can have.
+    /// Confines the choice of addresses to a part of the subnet.
+    pub fn set_range(&mut self, range: IpNet) -> Result<(), Invalid> {
+        if range.trunc() != range {
+            return Err(Invalid::RangeHostBits { given: range, truncated: range.trunc() });
+        }
+        match self.range.replace(range) {
+            None => Ok(()),
+            Some(_) => Err(Invalid::RangeTwice(self.subnet)),
+        }
+    }
+
+    /// Whether the user says that somebody else has `address`.
+    #[must_use]
+    pub fn is_auxiliary(&self, address: IpAddr) -> bool {
+        self.aux.values().any(|taken| *taken == address)
+    }
+
+    /// The first and the last address of the range that a host can have.
     #[must_use]
     pub fn usable(&self) -> (IpAddr, IpAddr) {
         let last = match self.subnet {
             IpNet::V4(net) if net.prefix_len() < 31 => IpAddr::V4((u32::from(net.broadcast()) - 1).into()),
             net => net.broadcast(),
         };
-        (first_usable(&self.subnet), last)
+        let range = self.range.unwrap_or(self.subnet);
+        (first_usable(&self.subnet).max(range.network()), last.min(range.broadcast()))
     }
 
     /// Whether the pool is one of IPv4 addresses.
@@ -178,13 +208,29 @@ mod tests {
     }
 
     #[test]
+    fn the_range_bounds_the_choice() {
+        for (subnet, range, first, last) in [
+            ("10.0.0.0/24", "10.0.0.0/25", "10.0.0.1", "10.0.0.127"),
+            ("10.0.0.0/24", "10.0.0.128/25", "10.0.0.128", "10.0.0.254"),
+            ("10.0.0.0/24", "10.0.0.8/30", "10.0.0.8", "10.0.0.11"),
+            ("fd00::/64", "fd00::ff00/120", "fd00::ff00", "fd00::ffff"),
+        ] {
+            let mut pool = pool(subnet, None).unwrap();
+            pool.set_range(range.parse().unwrap()).unwrap();
+            assert_eq!(pool.usable(), (first.parse().unwrap(), last.parse().unwrap()));
+        }
+    }
+
+    #[test]
     fn addresses_of_endpoints() {
-        let pool = pool("10.0.0.0/29", None).unwrap();
+        let mut pool = pool("10.0.0.0/29", None).unwrap();
+        pool.aux.insert("nas".into(), "10.0.0.5".parse().unwrap());
         for (address, message) in [
             ("10.0.0.8", "address 10.0.0.8 is outside subnet 10.0.0.0/29"),
             ("fd00::1", "address fd00::1 is outside subnet 10.0.0.0/29"),
             ("10.0.0.1", "address 10.0.0.1 is the gateway address of 10.0.0.0/29"),
             ("10.0.0.0", "address 10.0.0.0 is the network address of 10.0.0.0/29"),
+            ("10.0.0.5", "address 10.0.0.5 is the auxiliary address of 10.0.0.0/29"),
             ("10.0.0.7", "address 10.0.0.7 is the broadcast address of 10.0.0.0/29"),
         ] {
             assert_eq!(pool.check(address.parse().unwrap()).unwrap_err().to_string(), message);

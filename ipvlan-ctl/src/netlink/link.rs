@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 use futures_util::TryStreamExt as _;
 use nix::errno::Errno;
 use rtnetlink::{
-    LinkIpVlan, LinkMessageBuilder, LinkUnspec,
+    LinkDummy, LinkIpVlan, LinkMessageBuilder, LinkUnspec, LinkVlan,
     packet_route::link::{
         InfoKind, IpVlanFlags, IpVlanMode, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
     },
@@ -118,6 +118,36 @@ impl Netlink {
         self.request(|| "create an ipvlan slave".into(), request)
     }
 
+    /// Makes an interface that leads nowhere, down.
+    pub fn add_dummy(
+        &self,
+        name: &str,
+        index: u32,
+        mac: [u8; 6],
+        mtu: Option<u32>,
+    ) -> Result<(), NetlinkError> {
+        let mut message = LinkDummy::new(name).index(index).address(mac.to_vec());
+        if let Some(mtu) = mtu {
+            message = message.mtu(mtu);
+        }
+        let request = self.handle.link().add(message.build()).execute();
+        self.request(|| format!("create dummy interface {name}"), request)
+    }
+
+    /// Makes a VLAN of the interface number `base`, down.
+    pub fn add_vlan(
+        &self,
+        name: &str,
+        index: u32,
+        base: u32,
+        id: u16,
+        mac: [u8; 6],
+    ) -> Result<(), NetlinkError> {
+        let message = LinkVlan::new(name, base, id).index(index).address(mac.to_vec()).build();
+        let request = self.handle.link().add(message).execute();
+        self.request(|| format!("create VLAN {id} as {name}"), request)
+    }
+
     /// Moves an interface into another namespace, where it keeps its index.
     pub fn move_to(&self, index: u32, netns: BorrowedFd<'_>) -> Result<(), NetlinkError> {
         let message = LinkUnspec::new_with_index(index)
@@ -151,7 +181,7 @@ impl Netlink {
 
     /// Deletes an interface; it may be gone already.
     pub fn delete_link(&self, index: u32) -> Result<(), NetlinkError> {
-        match self.request(|| "delete the slave".into(), self.handle.link().del(index).execute()) {
+        match self.request(|| "delete an interface".into(), self.handle.link().del(index).execute()) {
             Err(error) if !error.is(Errno::ENODEV) => Err(error),
             _ => Ok(()),
         }

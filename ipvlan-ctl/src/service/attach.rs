@@ -5,12 +5,12 @@ use std::{collections::BTreeSet, net::IpAddr};
 use super::{Attachment, Error, Session, slave::Inside};
 use crate::{
     ipam,
-    model::{Addresses, Endpoint, IfName, Invalid, Name, Network, Parent, Pool, State, link_local},
+    model::{Addresses, Endpoint, IfName, Invalid, Name, Network, Parent, State, link_local},
     netlink::{Netns, NetnsError},
 };
 
-/// Numbers that slaves get: beyond those that the kernel counts up from 1, and too many to guess.
-const IFINDEXES: std::ops::Range<u32> = 1 << 20..1 << 31;
+/// Numbers that interfaces of ours get: beyond those that the kernel counts up from 1, and too many to guess.
+pub(super) const IFINDEXES: std::ops::Range<u32> = 1 << 20..1 << 31;
 
 /// The namespace that an endpoint is for.
 #[derive(Debug, Clone)]
@@ -62,7 +62,7 @@ impl Session {
         let slot = self.free_slot(dataplane.capacity())?;
         let name = self.endpoint_name(request, &network, slot)?;
         let addresses = Addresses {
-            link_local: network.spec.pool_for(false).map(|_| link_local(parent.mac, slot)),
+            link_local: network.spec.has_family(false).then(|| link_local(parent.mac, slot)),
             ..self.choose_addresses(request, &network, &parent)?
         };
         let inside = Inside::open(netns)?;
@@ -116,23 +116,19 @@ impl Session {
         let hosts: BTreeSet<_> = self.netlink.addresses(parent.ifindex)?.into_iter().collect();
         let taken: BTreeSet<_> = holders.keys().copied().chain(hosts.iter().copied()).collect();
 
-        let choose = |pool: Option<&Pool>, wanted: Option<IpAddr>| -> Result<Option<IpAddr>, Error> {
-            let Some(pool) = pool else {
-                return match wanted {
-                    None => Ok(None),
-                    Some(address) => Err(Invalid::NoFamily {
-                        address,
-                        network: network.spec.name.to_string(),
-                        family: if address.is_ipv4() { "IPv4" } else { "IPv6" },
-                    }
-                    .into()),
-                };
-            };
+        let choose = |ipv4: bool, wanted: Option<IpAddr>| -> Result<Option<IpAddr>, Error> {
             let Some(address) = wanted else {
-                let last = self.store.last_address(network.id, pool.subnet)?;
-                return Ok(Some(ipam::allocate(pool, &taken, last)?));
+                let mut result = Ok(None);
+                for pool in network.spec.pools_of(ipv4) {
+                    let last = self.store.last_address(network.id, pool.subnet)?;
+                    result = ipam::allocate(pool, &taken, last).map(Some);
+                    if result.is_ok() {
+                        break;
+                    }
+                }
+                return Ok(result?);
             };
-            pool.check(address)?;
+            network.spec.check(address)?;
             if let Some(endpoint) = holders.get(&address) {
                 return Err(Error::AddressTaken { address, endpoint: endpoint.to_string() });
             }
@@ -141,8 +137,8 @@ impl Session {
             }
             Ok(Some(address))
         };
-        let ipv4 = choose(network.spec.pool_for(true), wanted("--ip", request.ip.as_deref(), true)?)?;
-        let ipv6 = choose(network.spec.pool_for(false), wanted("--ip6", request.ip6.as_deref(), false)?)?;
+        let ipv4 = choose(true, wanted("--ip", request.ip.as_deref(), true)?)?;
+        let ipv6 = choose(false, wanted("--ip6", request.ip6.as_deref(), false)?)?;
         Ok(Addresses {
             ipv4: ipv4.and_then(|address| if let IpAddr::V4(v4) = address { Some(v4) } else { None }),
             ipv6: ipv6.and_then(|address| if let IpAddr::V6(v6) = address { Some(v6) } else { None }),

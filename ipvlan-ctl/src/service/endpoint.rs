@@ -33,7 +33,8 @@ impl Attachment<'_> {
 
     pub(super) fn identity(&self) -> EndpointIdentity {
         let Addresses { ipv4, ipv6, link_local } = self.endpoint.addresses;
-        let prefix = self.network.spec.pool_for(true).map(|pool| pool.subnet.prefix_len());
+        let pool = ipv4.and_then(|address| self.network.spec.pool_of(address.into()));
+        let prefix = pool.map(|pool| pool.subnet.prefix_len());
         EndpointIdentity {
             slot: self.endpoint.slot,
             key: self.endpoint.key,
@@ -84,7 +85,7 @@ impl Attachment<'_> {
         }
         let Addresses { ipv4, ipv6, link_local } = self.endpoint.addresses;
         for address in ipv4.map(IpAddr::V4).into_iter().chain(ipv6.map(IpAddr::V6)) {
-            if let Some(pool) = self.network.spec.pool_for(address.is_ipv4()) {
+            if let Some(pool) = self.network.spec.pool_of(address) {
                 netlink.add_address(index, address, pool.subnet.prefix_len())?;
             }
         }
@@ -107,7 +108,8 @@ impl Attachment<'_> {
         if self.network.spec.internal {
             return Ok(());
         }
-        for pool in self.network.spec.pools.clone() {
+        let pools = self.endpoint.addresses.iter().filter_map(|address| self.network.spec.pool_of(address));
+        for pool in pools.cloned().collect::<Vec<_>>() {
             let (netlink, index) = (&self.inside()?.netlink, self.endpoint.ifindex);
             let result = match self.network.spec.mode {
                 Mode::L2 => netlink.add_default_route(index, pool.gateway),

@@ -36,6 +36,9 @@ pub enum Error {
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
 
+    /// The answer to a question.
+    #[error("can't read the answer: {0}")]
+    Answer(io::Error),
     /// Capabilities are missing.
     #[error("not permitted: {} missing", .0.join(" and "))]
     NotPermitted(Vec<&'static str>),
@@ -155,6 +158,23 @@ pub enum Error {
         /// Interfaces that could be one.
         candidates: Vec<String>,
     },
+    /// The interface that a VLAN is to lie on.
+    #[error("parent interface '{base}' doesn't exist, which {parent} would be a VLAN of")]
+    NoVlanBase {
+        /// The VLAN.
+        parent: String,
+        /// The interface.
+        base: String,
+    },
+    /// The kernel brings no VLAN up on an interface that is down.
+    #[error("parent {parent} can't go up: the interface below it is down")]
+    BaseDown {
+        /// The VLAN.
+        parent: String,
+    },
+    /// Networks and the host use all subnets that one would be chosen from.
+    #[error("no free subnet is left to choose from")]
+    NoSubnet,
     /// An interface that can't be a parent.
     #[error("{parent} can't be a parent: {why}")]
     NotAParent {
@@ -345,6 +365,8 @@ impl Error {
             Self::NoParent { candidates, .. } => {
                 format!("interfaces that can be one: {}", candidates.join(", "))
             }
+            Self::BaseDown { .. } => "bring it up, with 'ip link set NAME up'".into(),
+            Self::NoSubnet => "give one, as in --subnet 10.1.0.0/24".into(),
             Self::ParentGone { parent, network } => {
                 format!(
                     "the network works again once {parent} is back with its MAC address; or remove it: ipvlan-ctl network rm {network}"

@@ -5,6 +5,7 @@ mod condition;
 mod endpoint;
 mod error;
 mod exec;
+mod made;
 mod monitor;
 mod network;
 mod parent;

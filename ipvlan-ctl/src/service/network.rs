@@ -1,11 +1,13 @@
 //! Networks: made on a parent, which they share.
 
+use ipnet::IpNet;
 use ipvlan_common::schema;
 
 use super::{Error, Plan, Session, Step};
 use crate::{
     bpf::{Dataplane, ParentIdentity},
-    model::{Flag, IfName, Network, NetworkSpec, Parent, Slot, State, Xdp},
+    ipam,
+    model::{Flag, IfName, Made, Network, NetworkSpec, Parent, Pool, Slot, State, Xdp},
     netlink::Link,
 };
 
@@ -23,6 +25,8 @@ pub struct Foundation<'s> {
 pub enum NetworkStep {
     /// The row of the network, and of its parent where it is the first one there.
     Record,
+    /// The parent, where it is ours to make.
+    Link,
     /// The maps that all share.
     Maps,
     /// The parent's slot.
@@ -37,7 +41,7 @@ impl NetworkStep {
     /// All of them, in order.
     #[must_use]
     pub fn plan() -> Plan<Self> {
-        Plan::new(vec![Self::Record, Self::Maps, Self::Slot, Self::Programs, Self::Commit])
+        Plan::new(vec![Self::Record, Self::Link, Self::Maps, Self::Slot, Self::Programs, Self::Commit])
     }
 }
 
@@ -64,6 +68,7 @@ impl Step<Foundation<'_>> for NetworkStep {
     fn name(&self) -> &'static str {
         match self {
             Self::Record => "record",
+            Self::Link => "link",
             Self::Maps => "maps",
             Self::Slot => "slot",
             Self::Programs => "programs",
@@ -79,6 +84,7 @@ impl Step<Foundation<'_>> for NetworkStep {
                 let network = context.session.store.insert_network(&context.spec, &context.parent)?;
                 context.id = Some(network.id);
             }
+            Self::Link => context.make_parent()?,
             Self::Maps => {
                 context.session.dataplane()?;
             }
@@ -103,6 +109,7 @@ impl Step<Foundation<'_>> for NetworkStep {
                     context.session.store.delete_network(id)?;
                 }
             }
+            Self::Link if context.is_alone_on_parent()? => context.remove_parent()?,
             Self::Maps if context.is_alone(|_| true)? => context.session.remove_dataplane()?,
             Self::Slot if context.is_alone_on_parent()? => {
                 context.session.dataplane()?.unregister_slot(slot)?;
@@ -110,7 +117,7 @@ impl Step<Foundation<'_>> for NetworkStep {
             Self::Programs if context.is_alone_on_parent()? => {
                 context.detach_programs()?;
             }
-            Self::Maps | Self::Slot | Self::Programs => {}
+            Self::Link | Self::Maps | Self::Slot | Self::Programs => {}
             Self::Commit => context.set_state(State::Closing)?,
         }
         Ok(())
@@ -139,28 +146,18 @@ impl Session {
     }
 
     /// Checks all that can be checked before anything is made.
-    pub fn found(&mut self, spec: NetworkSpec, capacity: Option<Slot>) -> Result<Foundation<'_>, Error> {
+    pub fn found(&mut self, mut spec: NetworkSpec, capacity: Option<Slot>) -> Result<Foundation<'_>, Error> {
         if self.store.network(spec.name.as_str())?.is_some() {
             return Err(Error::NetworkExists(spec.name.to_string()));
         }
         self.require_ipvlan()?;
-        let link = self.parent_link(&spec.parent)?;
-        let mac = check_parent(&link)?;
-        if let Some(mtu) = spec.mtu.filter(|mtu| *mtu > link.mtu) {
-            return Err(Error::MtuTooLarge { mtu, parent: link.name, parent_mtu: link.mtu });
+        if spec.pools.is_empty() {
+            spec.pools.push(Pool::new(self.free_subnet()?, None)?);
         }
         let capacity = self.agreed_capacity(capacity)?;
-        let parent = match self
-            .store
-            .parents()?
-            .into_iter()
-            .find(|parent| parent.ifindex == link.index && parent.mac == mac)
-        {
-            Some(parent) => {
-                self.check_neighbours(&spec, &parent)?;
-                parent
-            }
-            None => self.new_parent(&link, mac, &spec, capacity)?,
+        let parent = match &spec.parent {
+            Some(name) => self.named_parent(name, &spec, capacity)?,
+            None => self.new_dummy(&spec, capacity)?,
         };
         Ok(Foundation { session: self, spec, parent, id: None, capacity })
     }
@@ -177,19 +174,26 @@ impl Session {
         }
     }
 
-    fn parent_link(&self, name: &IfName) -> Result<Link, Error> {
-        let found = self.netlink.link_by_name(name.as_str())?;
-        found.map_or_else(
-            || {
-                let links = self.netlink.links()?;
-                let candidates = links.into_iter().filter(|link| check_parent(link).is_ok());
-                Err(Error::NoParent {
-                    parent: name.to_string(),
-                    candidates: candidates.map(|link| link.name).collect(),
-                })
-            },
-            Ok,
-        )
+    /// A subnet that neither a network nor the host uses.
+    fn free_subnet(&self) -> Result<IpNet, Error> {
+        let networks = self.store.networks()?;
+        let pools = networks.iter().flat_map(|network| &network.spec.pools).map(|pool| pool.subnet);
+        let taken: Vec<_> = pools.chain(self.netlink.ipv4_routes()?).collect();
+        ipam::free_subnet(&taken).ok_or(Error::NoSubnet)
+    }
+
+    /// The parent that a user names: one that carries networks already, a new one, or a VLAN that has to be made.
+    fn named_parent(&self, name: &IfName, spec: &NetworkSpec, capacity: Slot) -> Result<Parent, Error> {
+        let Some(link) = self.netlink.link_by_name(name.as_str())? else {
+            return self.new_vlan(name, spec, capacity);
+        };
+        let mac = check_parent(&link)?;
+        check_mtu(spec, &link)?;
+        let parents = self.store.parents()?;
+        match parents.into_iter().find(|parent| parent.ifindex == link.index && parent.mac == mac) {
+            Some(parent) => self.check_neighbours(spec, &parent).map(|()| parent),
+            None => self.new_parent(NewParent { ifindex: link.index, name, mac, made: None }, spec, capacity),
+        }
     }
 
     /// Whether the networks that share the parent bear another one.
@@ -225,53 +229,50 @@ impl Session {
         Ok(())
     }
 
-    fn new_parent(
+    /// A parent that carries no network yet.
+    pub(super) fn new_parent(
         &self,
-        link: &Link,
-        mac: [u8; 6],
+        new: NewParent<'_>,
         spec: &NetworkSpec,
         capacity: Slot,
     ) -> Result<Parent, Error> {
+        let NewParent { ifindex, name, mac, made } = new;
         // A parent of that name with another index went away; its networks hold its name.
-        let stale =
-            self.store.networks()?.into_iter().find(|network| network.spec.parent.as_str() == link.name);
-        if let Some(stale) = stale {
-            return Err(Error::ParentGone {
-                parent: link.name.clone(),
-                network: stale.spec.name.to_string(),
-            });
+        if let Some(stale) = self.store.networks()?.into_iter().find(|network| network.parent_name == *name) {
+            return Err(Error::ParentGone { parent: name.to_string(), network: stale.spec.name.to_string() });
         }
         Ok(Parent {
             slot: self.free_slot(capacity)?,
             key: rand::random(),
-            ifindex: link.index,
-            name: IfName::parse(&link.name)?,
+            ifindex,
+            name: name.clone(),
             mac,
             mode: spec.mode,
             xdp: spec.xdp.unwrap_or(Xdp::Off),
             made_qdisc: false,
+            made,
         })
     }
 
-    /// Removes a network that no endpoint uses. Returns what could not be removed; then its record stays for the next
-    /// try.
-    pub fn remove_network(&mut self, name: &str) -> Result<Vec<Error>, Error> {
+    /// Removes a network; with `force` its endpoints before it, else it must have none. Returns what could not be removed; then its
+    /// record stays for the next try.
+    pub fn remove_network(&mut self, name: &str, force: bool) -> Result<Vec<Error>, Error> {
         let network = match self.store.network(name)? {
             Some(network) => network,
             None if self.was_cleared(name) => return Ok(Vec::new()),
             None => return Err(Error::NoNetwork(name.to_owned())),
         };
-        let endpoints: Vec<_> = self
-            .store
-            .endpoints()?
-            .into_iter()
-            .filter(|endpoint| endpoint.network == network.id)
-            .map(|endpoint| endpoint.name.to_string())
-            .collect();
-        if !endpoints.is_empty() {
+        let mut endpoints = self.store.endpoints()?;
+        endpoints.retain(|endpoint| endpoint.network == network.id);
+        if !force && !endpoints.is_empty() {
+            let endpoints = endpoints.iter().map(|endpoint| endpoint.name.to_string()).collect();
             return Err(Error::NetworkInUse { network: name.to_owned(), endpoints });
         }
-        self.tear_down_network(network)
+        let mut left = Vec::new();
+        for endpoint in endpoints {
+            left.extend(self.tear_down_endpoint(endpoint)?);
+        }
+        if left.is_empty() { self.tear_down_network(network) } else { Ok(left) }
     }
 
     pub(super) fn tear_down_network(&mut self, network: Network) -> Result<Vec<Error>, Error> {
@@ -289,14 +290,31 @@ impl Session {
         let parents = self.store.parents()?;
         // The store's foreign key holds it; a row missing is a store changed by hand.
         parents.into_iter().find(|parent| parent.slot == network.parent).ok_or_else(|| Error::NoParent {
-            parent: network.spec.parent.to_string(),
+            parent: network.parent_name.to_string(),
             candidates: Vec::new(),
         })
     }
 }
 
+/// A parent that is to carry its first network.
+#[derive(Clone, Copy)]
+pub(super) struct NewParent<'a> {
+    pub(super) ifindex: u32,
+    pub(super) name: &'a IfName,
+    pub(super) mac: [u8; 6],
+    pub(super) made: Option<Made>,
+}
+
+/// Endpoints can't have a larger MTU than what carries them.
+pub(super) fn check_mtu(spec: &NetworkSpec, link: &Link) -> Result<(), Error> {
+    match spec.mtu.filter(|mtu| *mtu > link.mtu) {
+        Some(mtu) => Err(Error::MtuTooLarge { mtu, parent: link.name.clone(), parent_mtu: link.mtu }),
+        None => Ok(()),
+    }
+}
+
 /// Whether an interface can carry slaves; if so, its MAC address.
-fn check_parent(link: &Link) -> Result<[u8; 6], Error> {
+pub(super) fn check_parent(link: &Link) -> Result<[u8; 6], Error> {
     let refuse = |why: String| Err(Error::NotAParent { parent: link.name.clone(), why });
     if link.loopback {
         return Err(crate::model::Invalid::Loopback.into());
@@ -351,7 +369,7 @@ mod tests {
     #[test]
     fn the_record_is_first_to_come_and_last_to_go() {
         let names = NetworkStep::plan().names::<Foundation<'_>>();
-        assert_eq!(names, ["record", "maps", "slot", "programs", "commit"]);
+        assert_eq!(names, ["record", "link", "maps", "slot", "programs", "commit"]);
         assert!(<NetworkStep as Step<Foundation<'_>>>::forgets(&NetworkStep::Record));
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn device(netlink: &Netlink, parent: &Parent) -> Result<Option<Link>,
 }
 
 impl Foundation<'_> {
-    fn gone(&self) -> Error {
+    pub(super) fn gone(&self) -> Error {
         Error::ParentGone { parent: self.parent.name.to_string(), network: self.spec.name.to_string() }
     }
 
@@ -98,13 +98,14 @@ impl Session {
         if networks.is_empty() {
             return Ok(());
         }
+        self.remake_parents()?;
         let maps_lost = Dataplane::open(self.root.pin_dir())?.is_none();
         // A parent that is gone takes its slaves along; there is nothing to enforce until it is back.
         for (slot, ifindex) in self.find_parents()? {
             let Some(network) = networks.iter().find(|network| network.parent == slot) else {
                 continue;
             };
-            let name = &network.spec.parent;
+            let name = &network.parent_name;
             match self.foundation(network.clone())?.mend(ifindex, maps_lost) {
                 Ok(true) => self.warn(format!("the programs of parent {name} were gone, and are back")),
                 Ok(false) => {}

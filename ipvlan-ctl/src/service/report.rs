@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     bpf::{Counters, Dataplane},
-    model::{Endpoint, Flag, Mode, Multicast, Network, Parent, Slot, Xdp},
+    model::{Endpoint, Flag, Made, Mode, Multicast, Network, Parent, Pool, Slot, Xdp},
     netlink::Netlink,
     store::Store,
 };
@@ -29,6 +29,8 @@ pub struct NetworkReport {
     pub id: u32,
     /// Its parent interface.
     pub parent: String,
+    /// `dummy` or `vlan` where we made the parent.
+    pub parent_made: Option<Made>,
     /// Its ipvlan mode.
     pub mode: Mode,
     /// Its ipvlan flag.
@@ -45,6 +47,8 @@ pub struct NetworkReport {
     pub mtu: Option<u32>,
     /// Its subnets.
     pub subnets: Vec<SubnetReport>,
+    /// What the user says of it.
+    pub labels: BTreeMap<String, String>,
     /// `up`; `gone` without its parent, `unenforced` without the parent's programs; `creating` or `closing` while it is made or
     /// removed.
     pub state: String,
@@ -59,6 +63,10 @@ pub struct SubnetReport {
     pub subnet: IpNet,
     /// Its gateway.
     pub gateway: IpAddr,
+    /// The part of it that addresses are chosen from, where it isn't all.
+    pub ip_range: Option<IpNet>,
+    /// Addresses that somebody else has, by name.
+    pub aux_addresses: BTreeMap<String, IpAddr>,
 }
 
 /// An endpoint.
@@ -163,7 +171,8 @@ impl Report {
             Ok(NetworkReport {
                 name: spec.name.to_string(),
                 id: *id,
-                parent: spec.parent.to_string(),
+                parent: network.parent_name.to_string(),
+                parent_made: self.parents.iter().find(|it| it.slot == network.parent).and_then(|it| it.made),
                 mode: spec.mode,
                 flag: spec.flag,
                 internal: spec.internal,
@@ -174,8 +183,14 @@ impl Report {
                 subnets: spec
                     .pools
                     .iter()
-                    .map(|pool| SubnetReport { subnet: pool.subnet, gateway: pool.gateway })
+                    .map(|Pool { subnet, gateway, range, aux }| SubnetReport {
+                        subnet: *subnet,
+                        gateway: *gateway,
+                        ip_range: *range,
+                        aux_addresses: aux.clone(),
+                    })
                     .collect(),
+                labels: spec.labels.clone(),
                 state: self.network_state(&netlink, network)?,
                 endpoints: endpoints
                     .iter()

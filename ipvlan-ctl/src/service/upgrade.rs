@@ -30,7 +30,7 @@ impl Session {
         let mut parents = BTreeSet::new();
         for network in networks {
             if parents.insert(network.parent) {
-                let name = network.spec.parent.to_string();
+                let name = network.parent_name.to_string();
                 let result = self.foundation(network).and_then(|mut parent| parent.attach_programs());
                 swapped.push(Swapped { name, kind: "parent", result });
             }

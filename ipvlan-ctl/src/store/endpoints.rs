@@ -7,7 +7,7 @@ use std::{
 
 use rusqlite::{Row, params};
 
-use super::{Store, StoreError, key, key_bytes, note_slot, parsed};
+use super::{Store, StoreError, key, key_bytes, note_slot, optional, parsed};
 use crate::model::{Addresses, Endpoint, IfName, Name, NetnsRef, Slot, State};
 
 const IPV4: &str = "ipv4";
@@ -49,6 +49,7 @@ impl Store {
 
     /// Writes a new endpoint and takes its addresses.
     pub fn insert_endpoint(&mut self, endpoint: &Endpoint) -> Result<(), StoreError> {
+        let pools = self.pools(endpoint.network)?;
         let write = self.db.transaction()?;
         write.execute(
             "INSERT INTO endpoint
@@ -79,12 +80,11 @@ impl Store {
                 params![endpoint.parent, address.to_string(), kind, endpoint.slot],
             )?;
         }
-        // A subnet with a colon is one of IPv6.
-        for (address, family) in [(ipv4.map(IpAddr::V4), 0), (ipv6.map(IpAddr::V6), 1)] {
-            let Some(address) = address else { continue };
+        for address in ipv4.map(IpAddr::V4).into_iter().chain(ipv6.map(IpAddr::V6)) {
+            let Some(pool) = pools.iter().find(|pool| pool.subnet.contains(&address)) else { continue };
             write.execute(
-                "UPDATE pool SET last = ?1 WHERE network = ?2 AND (instr(subnet, ':') > 0) = ?3",
-                params![address.to_string(), endpoint.network, family],
+                "UPDATE pool SET last = ?1 WHERE network = ?2 AND subnet = ?3",
+                params![address.to_string(), endpoint.network, pool.subnet.to_string()],
             )?;
         }
         note_slot(&write, endpoint.slot)?;
@@ -106,10 +106,7 @@ impl Store {
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
-    let address = |column| -> rusqlite::Result<Option<IpAddr>> {
-        let text: Option<String> = row.get(column)?;
-        text.map(|_| parsed(row, column, |text| text.parse().ok())).transpose()
-    };
+    let address = |column| optional(row, column, |text| text.parse::<IpAddr>().ok());
     let ipv4 = |address: IpAddr| -> Option<Ipv4Addr> {
         if let IpAddr::V4(address) = address { Some(address) } else { None }
     };

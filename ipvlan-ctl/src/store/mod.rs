@@ -148,11 +148,21 @@ fn parsed<T>(row: &Row<'_>, column: &str, parse: impl FnOnce(&str) -> Option<T>)
     })
 }
 
+/// As [`parsed`], where there may be nothing.
+fn optional<T>(
+    row: &Row<'_>,
+    column: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> rusqlite::Result<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|_| parsed(row, column, parse)).transpose()
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use crate::model::{
-        Addresses, Endpoint, IfName, Name, NetnsRef, NetworkSpec, Parent, RawNetwork, State, link_local,
+        Addresses, Endpoint, IfName, Made, Name, NetnsRef, NetworkSpec, Parent, RawNetwork, State, link_local,
     };
 
     pub(crate) fn in_memory() -> Store {
@@ -179,6 +189,7 @@ pub(crate) mod tests {
             mode: crate::model::Mode::L2,
             xdp: crate::model::Xdp::Auto,
             made_qdisc: false,
+            made: None,
         }
     }
 
@@ -204,10 +215,14 @@ pub(crate) mod tests {
     #[test]
     fn round_trip() {
         let mut store = in_memory();
-        let network =
-            store.insert_network(&spec("db_net", &["10.0.0.0/24", "fd00::/64"]), &parent(1)).unwrap();
+        let mut asked = spec("db_net", &["10.0.0.0/24", "fd00::/64", "10.1.0.0/24"]);
+        asked.labels.insert("a".into(), "b=\"c\"".into());
+        asked.pools[0].set_range("10.0.0.0/25".parse().unwrap()).unwrap();
+        asked.pools[0].aux.insert("nas".into(), "10.0.0.7".parse().unwrap());
+        let vlan = Parent { made: Some(Made::Vlan), ..parent(1) };
+        let network = store.insert_network(&asked, &vlan).unwrap();
         assert_eq!(store.networks().unwrap(), std::slice::from_ref(&network));
-        assert_eq!(store.parents().unwrap(), [parent(1)]);
+        assert_eq!(store.parents().unwrap(), [vlan]);
 
         let written = endpoint(2, "ipv1", network.id, "10.0.0.9");
         store.insert_endpoint(&written).unwrap();
@@ -215,6 +230,8 @@ pub(crate) mod tests {
         assert_eq!(store.addresses(1).unwrap()[&"10.0.0.9".parse().unwrap()], written.name);
         let subnet = network.spec.pools[0].subnet;
         assert_eq!(store.last_address(network.id, subnet).unwrap(), "10.0.0.9".parse().ok());
+        let other = network.spec.pools[2].subnet;
+        assert_eq!(store.last_address(network.id, other).unwrap(), None, "each subnet goes its own round");
 
         store.set_endpoint_state(2, State::Up).unwrap();
         let read = store.endpoints().unwrap().remove(0);

@@ -1,13 +1,13 @@
 //! Networks, their pools and their parents.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use rusqlite::{OptionalExtension as _, Row, params};
 
-use super::{Store, StoreError, key, key_bytes, note_slot, parsed};
+use super::{Store, StoreError, key, key_bytes, note_slot, optional, parsed};
 use crate::model::{
-    Flag, IfName, Mode, Multicast, Name, Network, NetworkSpec, Parent, Pool, Slot, State, Xdp,
+    Flag, IfName, Made, Mode, Multicast, Name, Network, NetworkSpec, Parent, Pool, Slot, State, Xdp,
 };
 
 impl Store {
@@ -15,7 +15,7 @@ impl Store {
     pub fn networks(&self) -> Result<Vec<Network>, StoreError> {
         let mut statement = self.db.prepare(
             "SELECT network.*, parent.name AS parent_name, parent.mode AS mode,
-                    parent.xdp AS xdp
+                    parent.xdp AS xdp, parent.made AS made
              FROM network JOIN parent ON parent.slot = network.parent ORDER BY network.name",
         )?;
         let mut networks = statement.query_map([], read_network)?.collect::<Result<Vec<_>, _>>()?;
@@ -30,13 +30,16 @@ impl Store {
         Ok(self.networks()?.into_iter().find(|network| network.spec.name.as_str() == name))
     }
 
-    fn pools(&self, network: u32) -> Result<Vec<Pool>, StoreError> {
-        let mut statement =
-            self.db.prepare("SELECT subnet, gateway FROM pool WHERE network = ?1 ORDER BY rowid")?;
+    pub(super) fn pools(&self, network: u32) -> Result<Vec<Pool>, StoreError> {
+        let mut statement = self
+            .db
+            .prepare("SELECT subnet, gateway, range, aux FROM pool WHERE network = ?1 ORDER BY rowid")?;
         let pools = statement.query_map([network], |row| {
             Ok(Pool {
                 subnet: parsed(row, "subnet", |text| text.parse().ok())?,
                 gateway: parsed(row, "gateway", |text| text.parse().ok())?,
+                range: optional(row, "range", |text| text.parse().ok())?,
+                aux: parsed(row, "aux", |text| serde_json::from_str(text).ok())?,
             })
         })?;
         Ok(pools.collect::<Result<_, _>>()?)
@@ -64,8 +67,8 @@ impl Store {
             .is_some();
         if !known {
             write.execute(
-                "INSERT INTO parent (slot, key, ifindex, name, mac, mode, made_qdisc, xdp)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO parent (slot, key, ifindex, name, mac, mode, made_qdisc, xdp, made)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                 params![
                     parent.slot,
                     key_bytes(parent.key),
@@ -74,14 +77,15 @@ impl Store {
                     parent.mac,
                     parent.mode.as_str(),
                     parent.made_qdisc,
-                    parent.xdp.as_str()
+                    parent.xdp.as_str(),
+                    parent.made.map(Made::as_str)
                 ],
             )?;
             note_slot(&write, parent.slot)?;
         }
         let id: u32 = write.query_row(
-            "INSERT INTO network (name, parent, flag, internal, mtu, state, multicast, multicast_rate)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id",
+            "INSERT INTO network (name, parent, flag, internal, mtu, state, multicast, multicast_rate, labels)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING id",
             params![
                 spec.name.as_str(),
                 parent.slot,
@@ -90,19 +94,27 @@ impl Store {
                 spec.mtu,
                 State::Creating.as_str(),
                 spec.multicast.as_str(),
-                spec.multicast_rate
+                spec.multicast_rate,
+                json(&spec.labels)
             ],
             |row| row.get(0),
         )?;
         for pool in &spec.pools {
             write.execute(
-                "INSERT INTO pool (network, subnet, gateway) VALUES (?1, ?2, ?3)",
-                params![id, pool.subnet.to_string(), pool.gateway.to_string()],
+                "INSERT INTO pool (network, subnet, gateway, range, aux) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![
+                    id,
+                    pool.subnet.to_string(),
+                    pool.gateway.to_string(),
+                    pool.range.map(|range| range.to_string()),
+                    json(&pool.aux)
+                ],
             )?;
         }
         write.commit()?;
         let spec = NetworkSpec { xdp: Some(parent.xdp), ..spec.clone() };
-        Ok(Network { id, spec, parent: parent.slot, state: State::Creating })
+        let (parent, parent_name) = (parent.slot, parent.name.clone());
+        Ok(Network { id, spec, parent, parent_name, state: State::Creating })
     }
 
     /// Says how far a network has come.
@@ -150,12 +162,22 @@ impl Store {
     }
 }
 
+/// Text to text can't fail.
+fn json<V: serde::Serialize>(map: &BTreeMap<String, V>) -> String {
+    serde_json::to_string(map).unwrap_or_default()
+}
+
+fn read_made(row: &Row<'_>) -> rusqlite::Result<Option<Made>> {
+    optional(row, "made", Made::from_text)
+}
+
 fn read_network(row: &Row<'_>) -> rusqlite::Result<Network> {
+    let parent_name = parsed(row, "parent_name", |text| IfName::parse(text).ok())?;
     Ok(Network {
         id: row.get("id")?,
         spec: NetworkSpec {
             name: parsed(row, "name", |text| Name::parse("network", text).ok())?,
-            parent: parsed(row, "parent_name", |text| IfName::parse(text).ok())?,
+            parent: (read_made(row)? != Some(Made::Dummy)).then(|| parent_name.clone()),
             mode: parsed(row, "mode", Mode::from_text)?,
             flag: parsed(row, "flag", Flag::from_text)?,
             internal: row.get("internal")?,
@@ -164,8 +186,10 @@ fn read_network(row: &Row<'_>) -> rusqlite::Result<Network> {
             xdp: Some(parsed(row, "xdp", Xdp::from_text)?),
             mtu: row.get("mtu")?,
             pools: Vec::new(),
+            labels: parsed(row, "labels", |text| serde_json::from_str(text).ok())?,
         },
         parent: row.get("parent")?,
+        parent_name,
         state: parsed(row, "state", State::from_text)?,
     })
 }
@@ -180,5 +204,6 @@ fn read_parent(row: &Row<'_>) -> rusqlite::Result<Parent> {
         mode: parsed(row, "mode", Mode::from_text)?,
         xdp: parsed(row, "xdp", Xdp::from_text)?,
         made_qdisc: row.get("made_qdisc")?,
+        made: read_made(row)?,
     })
 }

@@ -74,6 +74,12 @@ UPDATE endpoint SET ifindex = 2147483647 WHERE ifindex IS NULL;
     "
 ALTER TABLE parent ADD COLUMN xdp TEXT NOT NULL DEFAULT 'off';
 ",
+    "
+ALTER TABLE parent ADD COLUMN made TEXT;
+ALTER TABLE network ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE pool ADD COLUMN range TEXT;
+ALTER TABLE pool ADD COLUMN aux TEXT NOT NULL DEFAULT '{}';
+",
 ];
 
 /// The version that this program writes.

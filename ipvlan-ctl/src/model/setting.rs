@@ -1,0 +1,106 @@
+//! Settings that are one of a few words.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Text of each value of an enum, for the store, for JSON and for the command line alike.
+macro_rules! text_enum {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+        pub enum $name { $($(#[$doc])* #[serde(rename = $text)] $variant),+ }
+
+        impl $name {
+            /// The value whose text this is.
+            #[must_use]
+            pub fn from_text(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)+ _ => None }
+            }
+
+            /// The value's text.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+text_enum!(
+    /// How ipvlan forwards between slaves and parent. The kernel keeps it per parent.
+    Mode {
+        /// Switched at layer 2.
+        L2 = "l2",
+        /// Routed by the host.
+        L3 = "l3",
+        /// Routed by the host, through its netfilter hooks.
+        L3s = "l3s",
+    }
+);
+
+text_enum!(
+    /// Whether endpoints of one network reach each other.
+    Flag {
+        /// They do.
+        Bridge = "bridge",
+        /// They don't.
+        Private = "private",
+        /// They do if the switch behind the parent reflects their frames.
+        Vepa = "vepa",
+    }
+);
+
+text_enum!(
+    /// How far the broadcasts and multicasts of a network's endpoints go, but for ARP and ICMPv6, which it lives by.
+    Multicast {
+        /// To the wire, and from it.
+        On = "on",
+        /// To the network's endpoints on this host.
+        Local = "local",
+        /// Nowhere.
+        Off = "off",
+    }
+);
+
+text_enum!(
+    /// Whether a parent judges what the wire sends before the kernel has made anything of it, too.
+    Xdp {
+        /// In the driver, where that has it.
+        Auto = "auto",
+        /// In the driver.
+        Native = "native",
+        /// Behind the driver: for trying it out, since it costs more than it saves.
+        Generic = "generic",
+        /// No.
+        Off = "off",
+    }
+);
+
+text_enum!(
+    /// What kind of parent a network was given one of.
+    Made {
+        /// An interface that leads nowhere.
+        Dummy = "dummy",
+        /// A VLAN of another interface.
+        Vlan = "vlan",
+    }
+);
+
+text_enum!(
+    /// How far a network or an endpoint has come. Whatever isn't `Up` is torn down by the next command.
+    State {
+        /// Being made.
+        Creating = "creating",
+        /// Complete.
+        Up = "up",
+        /// Being removed.
+        Closing = "closing",
+    }
+);
