@@ -169,6 +169,11 @@ mod tests {
             "ps --format json",
             "stats",
             "stats ipv1 eth0",
+            "stats --watch",
+            "stats --watch=10 --count 3 --networks db_net",
+            "network prune -f",
+            "network rm --force a",
+            "network create --ip-range 10.0.0.0/25 --aux-address nas=10.0.0.9 --label a=b n",
             "monitor",
             "monitor --endpoint a --endpoint b --reason unsealed --format json --count 1",
             "programs --format json",
@@ -197,6 +202,8 @@ mod tests {
             "run -- true",
             "ps --format yaml",
             "monitor --count 0",
+            "stats --count 3",
+            "stats --watch=0",
             "monitor a",
         ] {
             assert!(parse(line).is_err(), "{line}");

@@ -16,6 +16,7 @@ mod report;
 mod root;
 mod session;
 mod slave;
+mod stats;
 mod upgrade;
 
 pub use attach::{AttachRequest, Target};
@@ -26,7 +27,8 @@ pub use monitor::{Dropped, Monitor, Packet, Seen};
 pub use network::{Foundation, NetworkStep};
 pub use plan::{Failure, Plan, Step};
 pub use preflight::Facts;
-pub use report::{EndpointReport, NetworkReport, Report, StatsReport, SubnetReport};
+pub use report::{EndpointReport, NetworkReport, Report, SubnetReport};
 pub use root::Root;
 pub use session::Session;
+pub use stats::{Rates, StatsReport};
 pub use upgrade::Swapped;

@@ -14,7 +14,7 @@ use super::{
     preflight::Facts,
 };
 use crate::{
-    bpf::{Counters, Dataplane},
+    bpf::Dataplane,
     model::{Endpoint, Flag, Made, Mode, Multicast, Network, Parent, Pool, Slot, Xdp},
     netlink::Netlink,
     store::Store,
@@ -93,49 +93,9 @@ pub struct EndpointReport {
     pub state: String,
 }
 
-/// What an endpoint, or a parent towards the wire, has let through and refused.
-#[derive(Debug, Clone, Serialize)]
-pub struct StatsReport {
-    /// The name of the endpoint or of the parent interface.
-    pub name: String,
-    /// `endpoint` or `parent`.
-    pub kind: &'static str,
-    /// The endpoint's network.
-    pub network: Option<String>,
-    /// Frames sent.
-    pub tx_packets: u64,
-    /// Bytes sent.
-    pub tx_bytes: u64,
-    /// Frames received.
-    pub rx_packets: u64,
-    /// Bytes received.
-    pub rx_bytes: u64,
-    /// Frames refused.
-    pub drops: u64,
-    /// Frames refused, by reason.
-    pub drops_by_reason: BTreeMap<&'static str, u64>,
-}
-
-impl StatsReport {
-    fn new(name: String, kind: &'static str, network: Option<String>, counters: &Counters) -> Self {
-        let Counters { tx_packets, tx_bytes, rx_packets, rx_bytes, drops } = counters;
-        Self {
-            name,
-            kind,
-            network,
-            tx_packets: *tx_packets,
-            tx_bytes: *tx_bytes,
-            rx_packets: *rx_packets,
-            rx_bytes: *rx_bytes,
-            drops: drops.iter().map(|(_, count)| count).sum(),
-            drops_by_reason: drops.iter().map(|(reason, count)| (reason.name(), *count)).collect(),
-        }
-    }
-}
-
 /// The state, for a command that only looks. Takes no lock, makes nothing.
 pub struct Report {
-    networks: Vec<Network>,
+    pub(super) networks: Vec<Network>,
     pub(super) parents: Vec<Parent>,
     endpoints: Vec<Endpoint>,
     pub(super) dataplane: Option<Dataplane>,
@@ -234,25 +194,5 @@ impl Report {
         });
         let parents = self.parents.iter().map(|parent| (parent.name.to_string(), parent.slot, None));
         endpoints.chain(parents).collect()
-    }
-
-    /// The counters of the endpoints and parents called so, or of all; endpoints first.
-    pub fn stats(&self, names: &[String]) -> Result<Vec<StatsReport>, Error> {
-        let rows = self.counted();
-        if let Some(unknown) = names.iter().find(|name| !rows.iter().any(|(known, ..)| known == *name)) {
-            return Err(Error::NoStats(unknown.clone()));
-        }
-        let counters = |slot| {
-            self.dataplane
-                .as_ref()
-                .map_or_else(|| Ok(Counters::default()), |dataplane| dataplane.counters(slot))
-        };
-        rows.into_iter()
-            .filter(|(name, ..)| names.is_empty() || names.contains(name))
-            .map(|(name, slot, network)| {
-                let kind = if network.is_some() { "endpoint" } else { "parent" };
-                Ok(StatsReport::new(name, kind, network, &counters(slot)?))
-            })
-            .collect()
     }
 }
