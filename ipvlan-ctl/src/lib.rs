@@ -1,6 +1,6 @@
 //! The controller: ipvlan networks, their endpoints, and the programs that isolate them.
 //!
-//! `cli` is a door to `service`, which alone combines the adapters `netlink`, `bpf`, `store` and `ipam`; all speak in
+//! `cli` is a door to `service`, which alone combines the adapters `netlink`, `bpf`, `wire`, `store` and `ipam`; all speak in
 //! the types of `model`. There is no daemon: every command opens the store, does its plan, and ends.
 
 pub mod bpf;
@@ -10,3 +10,4 @@ pub mod model;
 pub mod netlink;
 pub mod service;
 pub mod store;
+pub mod wire;

@@ -24,12 +24,15 @@ pub(super) struct EndpointArgs {
     /// Name of its interface
     #[arg(long, default_value = "eth0")]
     ifname: String,
+    /// Don't ask the LAN first whether somebody there has the address
+    #[arg(long)]
+    no_probe: bool,
 }
 
 impl EndpointArgs {
     pub(super) fn request(self, network: String) -> AttachRequest {
-        let Self { name, ip, ip6, ifname } = self;
-        AttachRequest { network, name, ip, ip6, ifname }
+        let Self { name, ip, ip6, ifname, no_probe } = self;
+        AttachRequest { network, name, ip, ip6, ifname, no_probe }
     }
 }
 

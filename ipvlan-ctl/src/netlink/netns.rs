@@ -179,9 +179,9 @@ impl Netns {
         .map_err(|source| self.error(source))
     }
 
-    /// Writes a sysctl of an interface inside; without IPv6 in the kernel there is none to write.
-    pub fn set_ipv6_sysctl(&self, ifname: &str, key: &str, value: &str) -> Result<(), NetnsError> {
-        let path = format!("/proc/sys/net/ipv6/conf/{ifname}/{key}");
+    /// Writes a sysctl of an interface inside; without IPv6 in the kernel that family has none to write.
+    pub fn set_sysctl(&self, family: &str, ifname: &str, key: &str, value: &str) -> Result<(), NetnsError> {
+        let path = format!("/proc/sys/net/{family}/conf/{ifname}/{key}");
         match self.run(|| fs::write(path, value))? {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(self.error(source)),
             _ => Ok(()),

@@ -5,12 +5,16 @@ use std::{collections::BTreeSet, net::IpAddr};
 use super::{Attachment, Error, Session, slave::Inside};
 use crate::{
     ipam,
-    model::{Addresses, Endpoint, IfName, Invalid, Name, Network, Parent, State, link_local},
+    model::{Addresses, Endpoint, IfName, Invalid, Mode, Name, Network, Parent, State, link_local},
     netlink::{Netns, NetnsError},
+    wire::{self, Holder},
 };
 
 /// Numbers that interfaces of ours get: beyond those that the kernel counts up from 1, and too many to guess.
 pub(super) const IFINDEXES: std::ops::Range<u32> = 1 << 20..1 << 31;
+
+/// How many addresses may turn out to be somebody else's until the attach is given up: each costs time.
+const PATIENCE: usize = 8;
 
 /// The namespace that an endpoint is for.
 #[derive(Debug, Clone)]
@@ -44,6 +48,8 @@ pub struct AttachRequest {
     pub ip6: Option<String>,
     /// `--ifname`.
     pub ifname: String,
+    /// `--no-probe`: don't ask the wire whether somebody has the address.
+    pub no_probe: bool,
 }
 
 impl Session {
@@ -63,7 +69,7 @@ impl Session {
         let name = self.endpoint_name(request, &network, slot)?;
         let addresses = Addresses {
             link_local: network.spec.has_family(false).then(|| link_local(parent.mac, slot)),
-            ..self.choose_addresses(request, &network, &parent)?
+            ..self.unused_addresses(request, &network, &parent)?
         };
         let inside = Inside::open(netns)?;
         if inside.netlink.link_by_name(ifname.as_str())?.is_some() {
@@ -105,16 +111,58 @@ impl Session {
         })
     }
 
+    /// Chooses addresses that nobody on the wire has, as far as that is asked.
+    fn unused_addresses(
+        &mut self,
+        request: &AttachRequest,
+        network: &Network,
+        parent: &Parent,
+    ) -> Result<Addresses, Error> {
+        let mut foreign = BTreeSet::new();
+        // Elsewhere the subnet isn't one that the wire has.
+        let on_wire = network.spec.mode == Mode::L2 && !network.spec.internal;
+        loop {
+            let addresses = self.choose_addresses(request, network, parent, &foreign)?;
+            let wanted: Vec<_> = addresses.iter().collect();
+            if request.no_probe || !on_wire || wanted.is_empty() {
+                return Ok(addresses);
+            }
+            let holders = match wire::holders(parent.ifindex, parent.mac, &wanted) {
+                Ok(holders) => holders,
+                Err(source) => {
+                    self.warn(format!("can't ask on {} whether an address is in use: {source}", parent.name));
+                    return Ok(addresses);
+                }
+            };
+            if holders.is_empty() {
+                return Ok(addresses);
+            }
+            for Holder { address, mac } in holders {
+                let is_asked =
+                    |text: &Option<String>| text.as_ref().is_some_and(|it| it.parse() == Ok(address));
+                let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+                if is_asked(&request.ip) || is_asked(&request.ip6) || foreign.len() == PATIENCE {
+                    return Err(Error::AddressOnWire { address, mac });
+                }
+                self.warn(format!(
+                    "{address} was free here, but {mac} has it on the wire; another one is taken"
+                ));
+                foreign.insert(address);
+            }
+        }
+    }
+
     fn choose_addresses(
         &self,
         request: &AttachRequest,
         network: &Network,
         parent: &Parent,
+        foreign: &BTreeSet<IpAddr>,
     ) -> Result<Addresses, Error> {
         let holders = self.store.addresses(parent.slot)?;
         // The seed's own example: the network's subnet is the one that the host is in.
         let hosts: BTreeSet<_> = self.netlink.addresses(parent.ifindex)?.into_iter().collect();
-        let taken: BTreeSet<_> = holders.keys().copied().chain(hosts.iter().copied()).collect();
+        let taken = holders.keys().chain(&hosts).chain(foreign).copied().collect();
 
         let choose = |ipv4: bool, wanted: Option<IpAddr>| -> Result<Option<IpAddr>, Error> {
             let Some(address) = wanted else {

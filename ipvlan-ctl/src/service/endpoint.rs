@@ -71,14 +71,18 @@ impl Attachment<'_> {
     fn configure(&self) -> Result<(), Error> {
         let Inside { netns, netlink } = self.inside()?;
         let Link { index, name, .. } = self.slave_inside()?;
+        // Neighbours may remember who had its addresses before.
+        netns.set_sysctl("ipv4", &name, "arp_notify", "1")?;
         if self.endpoint.addresses.ipv6.is_some() {
             // The kernel would derive the same link-local address for every slave, and take further addresses from
             // router advertisements, which the programs refuse as a source.
-            for (key, value) in [("addr_gen_mode", "1"), ("accept_ra", "0"), ("disable_ipv6", "0")] {
-                netns.set_ipv6_sysctl(&name, key, value)?;
+            for (key, value) in
+                [("addr_gen_mode", "1"), ("accept_ra", "0"), ("ndisc_notify", "1"), ("disable_ipv6", "0")]
+            {
+                netns.set_sysctl("ipv6", &name, key, value)?;
             }
         } else {
-            netns.set_ipv6_sysctl(&name, "disable_ipv6", "1")?;
+            netns.set_sysctl("ipv6", &name, "disable_ipv6", "1")?;
         }
         if let Some(mtu) = self.network.spec.mtu {
             netlink.set_mtu(index, mtu)?;

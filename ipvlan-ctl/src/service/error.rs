@@ -150,6 +150,14 @@ pub enum Error {
         /// Where they are.
         pin_dir: PathBuf,
     },
+    /// Somebody on the wire has the address.
+    #[error("address {address} is in use on the wire, by {mac}")]
+    AddressOnWire {
+        /// The address.
+        address: IpAddr,
+        /// Who answered.
+        mac: String,
+    },
     /// No interface has the parent's name.
     #[error("parent interface '{parent}' doesn't exist")]
     NoParent {
@@ -364,6 +372,10 @@ impl Error {
             }
             Self::NoParent { candidates, .. } => {
                 format!("interfaces that can be one: {}", candidates.join(", "))
+            }
+            Self::AddressOnWire { .. } => {
+                "give another address, a free --ip-range to the network, or --no-probe to use it all the same"
+                    .into()
             }
             Self::BaseDown { .. } => "bring it up, with 'ip link set NAME up'".into(),
             Self::NoSubnet => "give one, as in --subnet 10.1.0.0/24".into(),

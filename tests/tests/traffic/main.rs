@@ -4,6 +4,7 @@ mod allowed;
 mod around;
 mod capacity;
 mod changed;
+mod duplicates;
 mod isolation;
 mod lab;
 mod lifecycle;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         lifecycle::tests(),
         capacity::tests(),
         changed::tests(),
+        duplicates::tests(),
     ];
     let arguments = Arguments::from_args();
     let conclusion = libtest_mimic::run(&arguments, tests.into_iter().flatten().collect());
