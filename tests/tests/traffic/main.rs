@@ -17,6 +17,7 @@ mod shown;
 mod spoofing;
 mod swap;
 mod vlan;
+mod walk;
 mod xdp;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         root_inside::tests(),
         xdp::tests(),
         vlan::tests(),
+        walk::tests(),
         swap::tests(),
         lifecycle::tests(),
         capacity::tests(),
