@@ -89,6 +89,15 @@ pub(super) struct Create {
 }
 
 impl Command {
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "network create",
+            Self::Ls => "network ls",
+            Self::Inspect { .. } => "network inspect",
+            Self::Rm { .. } => "network rm",
+        }
+    }
+
     pub(super) fn execute(self, root: &Root, format: Format) -> Result<u8, Error> {
         match self {
             Self::Create(create) => create.execute(root, format),

@@ -3,6 +3,7 @@
 use std::{
     fmt::Display,
     io::{self, IsTerminal as _},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use clap::error::ErrorKind;
@@ -12,6 +13,9 @@ use serde_json::json as object;
 
 use super::Format;
 use crate::service::Error;
+
+/// Whether the user wants no warnings.
+static QUIET: AtomicBool = AtomicBool::new(false);
 
 /// Exit status of a failure.
 const FAILURE: u8 = 1;
@@ -93,7 +97,15 @@ fn message_object(message: &str, hint: Option<&str>) -> serde_json::Value {
     object!({ "message": message, "hint": hint })
 }
 
+/// Leaves warnings out from now on.
+pub(super) fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
 pub(super) fn print_warnings(warnings: &[String]) {
+    if QUIET.load(Ordering::Relaxed) {
+        return;
+    }
     for warning in warnings {
         eprintln!("warning: {warning}");
     }
@@ -138,13 +150,26 @@ pub(super) fn json_line(value: &impl Serialize) {
     }
 }
 
-fn allows_color() -> bool {
+pub(super) fn allows_color() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 pub(super) fn print_table(header: &[&str], rows: impl Iterator<Item = Vec<Cell>>) {
+    println!("{}", table(header, rows).set_content_arrangement(ContentArrangement::Disabled).trim_fmt());
+}
+
+/// A table of sentences, which are broken to fit 80 columns.
+pub(super) fn print_wrapped_table(header: &[&str], rows: impl Iterator<Item = Vec<Cell>>) {
+    let mut table = table(header, rows);
+    println!(
+        "{}",
+        table.set_width(80).set_content_arrangement(ContentArrangement::DynamicFullWidth).trim_fmt()
+    );
+}
+
+fn table(header: &[&str], rows: impl Iterator<Item = Vec<Cell>>) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::NOTHING);
     if !allows_color() {
         table.force_no_tty();
     }
@@ -152,7 +177,7 @@ pub(super) fn print_table(header: &[&str], rows: impl Iterator<Item = Vec<Cell>>
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    println!("{}", table.trim_fmt());
+    table
 }
 
 /// The state of a network or an endpoint; comfy-table leaves colours out where stdout is no terminal.

@@ -65,6 +65,14 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A file that was asked for.
+    #[error("can't write {}: {source}", path.display())]
+    Write {
+        /// The file, or its directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The command of `run`.
     #[error("can't run '{command}': {source}")]
     Command {

@@ -296,7 +296,7 @@ impl Session {
 }
 
 /// Whether an interface can carry slaves; if so, its MAC address.
-fn check_parent(link: &Link) -> Result<[u8; 6], Error> {
+pub(super) fn check_parent(link: &Link) -> Result<[u8; 6], Error> {
     let refuse = |why: String| Err(Error::NotAParent { parent: link.name.clone(), why });
     if link.loopback {
         return Err(crate::model::Invalid::Loopback.into());

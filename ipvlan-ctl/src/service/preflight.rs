@@ -32,6 +32,11 @@ impl Facts {
         Self { release, capabilities }
     }
 
+    /// Major and minor number of the kernel.
+    pub(super) fn version(&self) -> Option<(u32, u32)> {
+        version(&self.release)
+    }
+
     /// Whether the controller can work here.
     pub fn check(&self) -> Result<(), Error> {
         let missing: Vec<_> = CAPABILITIES
@@ -42,7 +47,7 @@ impl Facts {
         if !missing.is_empty() {
             return Err(Error::NotPermitted(missing));
         }
-        if version(&self.release).is_some_and(|version| version >= MINIMUM_KERNEL) {
+        if self.version().is_some_and(|version| version >= MINIMUM_KERNEL) {
             Ok(())
         } else {
             Err(Error::KernelTooOld { found: self.release.clone() })

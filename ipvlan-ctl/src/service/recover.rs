@@ -1,5 +1,7 @@
 //! Clears away what a killed command left.
 
+use tracing::debug;
+
 use super::{Error, Session};
 use crate::{
     model::{Name, State},
@@ -32,6 +34,7 @@ impl Session {
     }
 
     fn note_repair(&mut self, what: &str, name: Name, left: Result<Vec<Error>, Error>) {
+        debug!(what, %name, "repair: cleared away");
         let left = left.unwrap_or_else(|error| vec![error]);
         for error in &left {
             self.warn(format!("clearing away {what} '{name}': {error}"));
