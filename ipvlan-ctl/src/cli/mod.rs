@@ -1,12 +1,15 @@
 //! The command line.
 
 mod doctor;
+#[cfg(test)]
+mod documentation;
 mod endpoint;
 #[cfg(feature = "log")]
 mod log;
 mod man;
 mod monitor;
 mod network;
+mod privileges;
 mod programs;
 mod render;
 mod run;
@@ -17,6 +20,7 @@ mod verbosity;
 use std::{io, path::PathBuf};
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+pub use privileges::KEPT;
 pub use render::{print_error, print_usage_error, wants_json};
 
 use crate::service::{Error, Root};
@@ -105,6 +109,11 @@ enum Command {
 }
 
 impl Command {
+    /// Whether it starts programs of the user's, which get what the user has.
+    const fn starts_programs(&self) -> bool {
+        matches!(self, Self::Run(_))
+    }
+
     /// What the command's span is called.
     const fn name(&self) -> &'static str {
         match self {
@@ -145,6 +154,11 @@ impl Cli {
             _ => {}
         }
         let _command = verbosity.begin(command.name());
+        if !command.starts_programs()
+            && let Err(error) = privileges::keep_needed()
+        {
+            render::print_warnings(&[format!("can't give up the capabilities that aren't needed: {error}")]);
+        }
         let root = Root::new(root.as_deref(), pin_dir.as_deref())?;
         match command {
             Command::Network(command) => command.execute(&root, format),

@@ -9,7 +9,6 @@ use std::{
 use clap::error::ErrorKind;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
-use serde_json::json as object;
 
 use super::Format;
 use crate::service::Error;
@@ -70,7 +69,7 @@ pub fn print_usage_error(error: &clap::Error, format: Format) -> u8 {
 
 fn print_lines(message: &str, hint: Option<&str>, format: Format) {
     if format == Format::Json {
-        json(&object!({ "error": message_object(message, hint) }));
+        json(&Refusal { error: Complaint { message: message.into(), hint: hint.map(str::to_owned) } });
         return;
     }
     let label = |text: &str, color: &str| {
@@ -88,13 +87,28 @@ fn print_lines(message: &str, hint: Option<&str>, format: Format) {
     }
 }
 
-/// An error as data.
-pub(super) fn error_object(error: &Error) -> serde_json::Value {
-    message_object(&error.to_string(), error.hint().as_deref())
+/// What a command that failed prints.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Refusal {
+    /// What went wrong.
+    error: Complaint,
 }
 
-fn message_object(message: &str, hint: Option<&str>) -> serde_json::Value {
-    object!({ "message": message, "hint": hint })
+/// An error as data.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Complaint {
+    /// What went wrong, with which value.
+    message: String,
+    /// What to do about it.
+    hint: Option<String>,
+}
+
+impl Complaint {
+    pub(super) fn new(error: &Error) -> Self {
+        Self { message: error.to_string(), hint: error.hint() }
+    }
 }
 
 /// Leaves warnings out from now on.

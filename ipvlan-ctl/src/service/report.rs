@@ -22,6 +22,7 @@ use crate::{
 
 /// A network.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NetworkReport {
     /// Its name.
     pub name: String,
@@ -54,8 +55,10 @@ pub struct NetworkReport {
 
 /// A subnet of a network.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SubnetReport {
     /// The subnet.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub subnet: IpNet,
     /// Its gateway.
     pub gateway: IpAddr,
@@ -63,6 +66,7 @@ pub struct SubnetReport {
 
 /// An endpoint.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EndpointReport {
     /// Its name.
     pub name: String,
@@ -87,6 +91,7 @@ pub struct EndpointReport {
 
 /// What an endpoint, or a parent towards the wire, has let through and refused.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StatsReport {
     /// The name of the endpoint or of the parent interface.
     pub name: String,

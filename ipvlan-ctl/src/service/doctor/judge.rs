@@ -38,8 +38,6 @@ fn kernel(findings: &Findings) -> Row {
 const NET_ADMIN: (u32, &str) = (12, "CAP_NET_ADMIN");
 const SYS_PTRACE: (u32, &str) = (19, "CAP_SYS_PTRACE");
 const SYS_ADMIN: (u32, &str) = (21, "CAP_SYS_ADMIN");
-const PERFMON: (u32, &str) = (38, "CAP_PERFMON");
-const BPF: (u32, &str) = (39, "CAP_BPF");
 
 fn capabilities(effective: u64) -> Row {
     let lacks = |(bit, _): &&(u32, &str)| effective & (1 << *bit) == 0;
@@ -48,18 +46,15 @@ fn capabilities(effective: u64) -> Row {
     if !missing.is_empty() {
         return row(Status::Missing, format!("without {}", missing.join(" and "))).advise(
             "run as root, for instance with sudo. CAP_NET_ADMIN is for links, addresses and programs on them; \
-             CAP_SYS_ADMIN for namespaces, programs and mounts",
+             CAP_SYS_ADMIN for namespaces, mounts and all of BPF",
         );
     }
     if lacks(&&SYS_PTRACE) {
         return row(Status::Degraded, "without CAP_SYS_PTRACE".into()).advise(
-            "namespaces that only other processes hold can't be found: such an endpoint counts as gone",
+            "'attach --pid' can't work, and an endpoint whose namespace only a process holds isn't found",
         );
     }
-    // Either stands for all of BPF that CAP_SYS_ADMIN doesn't already.
-    let held = [NET_ADMIN, SYS_ADMIN, SYS_PTRACE, BPF, PERFMON];
-    let held: Vec<_> = held.iter().filter(|it| !lacks(it)).map(|(_, name)| *name).collect();
-    row(Status::Ok, held.join(", "))
+    row(Status::Ok, [NET_ADMIN, SYS_ADMIN, SYS_PTRACE].map(|(_, name)| name).join(", "))
 }
 
 fn state(findings: &Findings) -> Row {
