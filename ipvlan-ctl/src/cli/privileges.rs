@@ -3,13 +3,11 @@
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
 
 /// What a command keeps of what it was given.
-pub const KEPT: [Capability; 5] = [
+pub const KEPT: [Capability; 4] = [
     // Files of users other than root: a namespace below /run/user, a state directory in somebody's home.
     Capability::CAP_DAC_OVERRIDE,
     // Links, addresses, programs on them.
     Capability::CAP_NET_ADMIN,
-    // Packet sockets.
-    Capability::CAP_NET_RAW,
     // Namespaces, mounts, and all of BPF, which CAP_BPF and CAP_PERFMON are parts of.
     Capability::CAP_SYS_ADMIN,
     // Namespaces that other processes hold.

@@ -37,7 +37,7 @@ pub enum Error {
     Exhausted(#[from] Exhausted),
 
     /// Capabilities are missing.
-    #[error("not permitted: {} missing", .0.join(" and "))]
+    #[error("not permitted: {} missing", .0.join(", "))]
     NotPermitted(Vec<&'static str>),
     /// The kernel is older than the programs need.
     #[error("kernel too old: found {found}, need {}.{} or newer", MINIMUM_KERNEL.0, MINIMUM_KERNEL.1)]

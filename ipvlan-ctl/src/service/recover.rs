@@ -34,8 +34,8 @@ impl Session {
     }
 
     fn note_repair(&mut self, what: &str, name: Name, left: Result<Vec<Error>, Error>) {
-        debug!(what, %name, "repair: cleared away");
         let left = left.unwrap_or_else(|error| vec![error]);
+        debug!(what, %name, left = left.len(), "repair: clear away");
         for error in &left {
             self.warn(format!("clearing away {what} '{name}': {error}"));
         }

@@ -205,7 +205,8 @@ fn interfaces(
     } else {
         asked.iter().map(String::as_str).collect()
     };
-    let gather = |name: &&str| ParentFindings::gather(name, find(name), used.contains(*name));
+    let gather =
+        |name: &&str| ParentFindings::gather(name, find(name), [used.contains(*name), !asked.is_empty()]);
     Ok(names.iter().map(gather).collect())
 }
 

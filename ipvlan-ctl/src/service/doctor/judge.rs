@@ -1,7 +1,10 @@
 //! What the findings mean.
 
 use super::{Findings, Looked, Row, Status, features, parent};
-use crate::service::preflight::MINIMUM_KERNEL;
+use crate::service::{
+    Facts,
+    preflight::{CAPABILITIES, MINIMUM_KERNEL},
+};
 
 /// The oldest kernel that the tests run on.
 const TESTED: (u32, u32) = (6, 1);
@@ -11,7 +14,7 @@ const TESTED: (u32, u32) = (6, 1);
 pub fn judge(findings: &Findings) -> Vec<Row> {
     let mut rows = vec![kernel(findings)];
     rows.extend(features::judge(findings));
-    rows.push(capabilities(findings.facts.capabilities));
+    rows.push(capabilities(&findings.facts));
     rows.push(state(findings));
     rows.push(pins(findings));
     if let Err(error) = &findings.interfaces {
@@ -35,26 +38,16 @@ fn kernel(findings: &Findings) -> Row {
     }
 }
 
-const NET_ADMIN: (u32, &str) = (12, "CAP_NET_ADMIN");
-const SYS_PTRACE: (u32, &str) = (19, "CAP_SYS_PTRACE");
-const SYS_ADMIN: (u32, &str) = (21, "CAP_SYS_ADMIN");
-
-fn capabilities(effective: u64) -> Row {
-    let lacks = |(bit, _): &&(u32, &str)| effective & (1 << *bit) == 0;
-    let missing: Vec<_> = [NET_ADMIN, SYS_ADMIN].iter().filter(lacks).map(|(_, name)| *name).collect();
-    let row = |status, found: String| Row::new("capabilities", status, found);
-    if !missing.is_empty() {
-        return row(Status::Missing, format!("without {}", missing.join(" and "))).advise(
-            "run as root, for instance with sudo. CAP_NET_ADMIN is for links, addresses and programs on them; \
-             CAP_SYS_ADMIN for namespaces, mounts and all of BPF",
-        );
+fn capabilities(facts: &Facts) -> Row {
+    let missing = facts.missing_capabilities();
+    if missing.is_empty() {
+        return Row::new("capabilities", Status::Ok, CAPABILITIES.map(|(_, name)| name).join(", "));
     }
-    if lacks(&&SYS_PTRACE) {
-        return row(Status::Degraded, "without CAP_SYS_PTRACE".into()).advise(
-            "'attach --pid' can't work, and an endpoint whose namespace only a process holds isn't found",
-        );
-    }
-    row(Status::Ok, [NET_ADMIN, SYS_ADMIN, SYS_PTRACE].map(|(_, name)| name).join(", "))
+    Row::new("capabilities", Status::Missing, format!("without {}", missing.join(", "))).advise(
+        "run as root, for instance with sudo. CAP_NET_ADMIN is for links, addresses and programs on them; \
+         CAP_SYS_ADMIN for namespaces, mounts and all of BPF; CAP_SYS_PTRACE for namespaces that only other \
+         processes hold",
+    )
 }
 
 fn state(findings: &Findings) -> Row {
@@ -86,10 +79,7 @@ fn looked(check: &'static str, looked: &Looked, path: &str, absent: &str) -> Row
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::service::{
-        Facts,
-        doctor::{BpfFs, Presence, Setting},
-    };
+    use crate::service::doctor::{BpfFs, Presence, Setting};
 
     const ROOT: u64 = 0x1ff_ffff_ffff;
 
@@ -162,11 +152,10 @@ pub(super) mod tests {
     fn what_is_not_permitted_is_named() {
         let with = |capabilities| row("capabilities", |it| it.facts.capabilities = capabilities);
         assert_eq!(with(ROOT).status, Status::Ok);
-        let row = with(1 << 12);
+        let row = with(1 << 12 | 1 << 19);
         assert_eq!((row.status, row.found.as_str()), (Status::Missing, "without CAP_SYS_ADMIN"));
-        let row = with(0);
-        assert_eq!(row.found, "without CAP_NET_ADMIN and CAP_SYS_ADMIN");
-        assert_eq!(with(1 << 12 | 1 << 21).status, Status::Degraded);
+        assert_eq!(with(0).found, "without CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYS_PTRACE");
+        assert_eq!(with(1 << 12 | 1 << 21).status, Status::Missing);
     }
 
     #[test]

@@ -27,10 +27,12 @@ pub struct ParentFindings {
     pub driver: Option<String>,
     /// Whether networks are on it.
     pub used: bool,
+    /// Whether the user asked for it.
+    pub asked: bool,
 }
 
 impl ParentFindings {
-    pub(super) fn gather(name: &str, standing: Option<&Standing>, used: bool) -> Self {
+    pub(super) fn gather(name: &str, standing: Option<&Standing>, [used, asked]: [bool; 2]) -> Self {
         let sysfs = standing.and_then(|it| sysfs_of(name, it.link.index));
         let kind = standing.map(|it| it.link.kind.clone()).filter(|kind| !kind.is_empty());
         let driver = || {
@@ -45,12 +47,17 @@ impl ParentFindings {
             _ => Medium::Wired,
         };
         let driver = kind.or_else(driver);
-        Self { name: name.to_owned(), standing: standing.cloned(), medium, driver, used }
+        Self { name: name.to_owned(), standing: standing.cloned(), medium, driver, used, asked }
     }
 }
 
 pub(super) fn judge(parent: &ParentFindings) -> Vec<Row> {
-    let name = |row| Row { parent: Some(parent.name.clone()), ..row };
+    let name = |row: Row| {
+        // What can't be a parent is no lack where nobody wants it to be one.
+        let idle = row.status == Status::Missing && !parent.used && !parent.asked;
+        let status = if idle { Status::Degraded } else { row.status };
+        Row { parent: Some(parent.name.clone()), status, ..row }
+    };
     let Some(standing) = &parent.standing else {
         let advice = if parent.used {
             "its networks work again once it is back with its MAC address"
@@ -201,6 +208,7 @@ mod tests {
             medium: Medium::Wired,
             driver: Some("virtio_net".into()),
             used: false,
+            asked: true,
         }
     }
 
@@ -259,6 +267,17 @@ mod tests {
         assert_eq!(slaves.status, Status::Degraded);
         let vlan = with("place", |it| it.above = vec![("vlan".into(), "eth0.10".into())]);
         assert_eq!(vlan.status, Status::Ok);
+    }
+
+    #[test]
+    fn what_nobody_wants_is_not_missing() {
+        let mut parent = parent();
+        parent.standing.as_mut().unwrap().link.port_of = Some("bridge".into());
+        for (used, asked, status) in
+            [(true, false, Status::Missing), (false, true, Status::Missing), (false, false, Status::Degraded)]
+        {
+            assert_eq!(judge(&ParentFindings { used, asked, ..parent.clone() })[1].status, status);
+        }
     }
 
     #[test]
