@@ -17,6 +17,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("json_is_documented", IPVLAN, json_is_documented),
         test("quiet_and_verbose", IPVLAN, quiet_and_verbose),
         test("least_privilege", ROOT, least_privilege),
+        test("run_gives_all_privileges", IPVLAN, run_gives_all_privileges),
     ]
 }
 
@@ -142,5 +143,16 @@ fn least_privilege() -> Result<()> {
     monitor.kill()?;
     monitor.wait()?;
     ensure!(found == [Some(kept); 3], "permitted, effective, bounding: {found:x?}, not {kept:x}");
+    Ok(())
+}
+
+/// What `run` starts has what its user has.
+fn run_gives_all_privileges() -> Result<()> {
+    let effective = |status: &str| status.lines().find(|line| line.starts_with("CapEff:")).map(str::to_owned);
+    let sandbox = Sandbox::new(Maker::Ctl)?;
+    sandbox.network(&NET)?;
+    let inside = effective(&sandbox.ctl("run --network db_net -- cat /proc/self/status")?);
+    let outside = effective(&std::fs::read_to_string("/proc/self/status")?);
+    ensure!(inside.is_some() && inside == outside, "inside {inside:?}, outside {outside:?}");
     Ok(())
 }

@@ -131,7 +131,12 @@ pub(super) mod tests {
         bad.unprivileged_bpf_disabled = Setting::Value(0);
         (bad.state, bad.pins) = (Looked::Unreadable, Looked::Bad { error: "x".into(), hint: None });
         bad.interfaces = Err("can't list interfaces".into());
+        bad.parents = vec![super::super::parent::tests::parent()];
         let rows = judge(&bad);
+        let page = include_str!("../../../../docs/commands.md");
+        for row in &rows {
+            assert!(page.contains(&format!("`{}`", row.check)), "{} is not documented", row.check);
+        }
         for row in &rows {
             let is_silent = row.status == Status::Ok || row.check == "l3s";
             assert!(is_silent || row.advice.as_ref().is_some_and(|it| !it.is_empty()), "{row:?}");

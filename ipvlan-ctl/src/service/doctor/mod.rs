@@ -43,7 +43,9 @@ impl Status {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Row {
-    /// What was checked.
+    /// What was checked: `kernel`, `ipvlan`, `l3s`, `tcx`, `clsact` (a row for each of its modules, without TCX), `btf`, `bpf-fs`,
+    /// `bpf`, `jit`, `jit-harden`, `unprivileged-bpf`, `capabilities`, `state`, `pins`, `interfaces`; of a parent `link`, `place`,
+    /// `medium`, `xdp`.
     pub check: &'static str,
     /// The interface that was, if it was one.
     pub parent: Option<String>,

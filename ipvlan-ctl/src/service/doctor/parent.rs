@@ -186,11 +186,11 @@ fn xdp(driver: Option<&str>) -> Row {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::netlink::Link;
 
-    fn parent() -> ParentFindings {
+    pub(in crate::service::doctor) fn parent() -> ParentFindings {
         let link = Link {
             index: 2,
             name: "eth0".into(),
