@@ -1,5 +1,8 @@
 //! What users get wrong: one clear line, another exit status than 0, and nothing made.
 
+#[path = "cli/habits.rs"]
+mod habits;
+
 use std::{
     io,
     os::unix::process::CommandExt as _,
@@ -133,7 +136,7 @@ const WITH_NETWORK: Table = Table {
 };
 
 fn main() -> ExitCode {
-    let tests = vec![
+    let mut tests = vec![
         test("bad_input::on_any_kernel", ROOT, || bad_input(&ANYWHERE)),
         test("bad_input::without_ipvlan", &[Need::Root, Need::NoIpvlan], || bad_input(&WITHOUT_IPVLAN)),
         test("bad_input::with_ipvlan", IPVLAN, || bad_input(&WITH_IPVLAN)),
@@ -145,6 +148,7 @@ fn main() -> ExitCode {
         test("help_of_every_command", &[], help),
         test("programs_pass_the_verifier", ROOT, programs),
     ];
+    tests.extend(habits::tests());
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }
 
@@ -318,6 +322,8 @@ fn help() -> Result<()> {
         "stats",
         "programs",
         "upgrade",
+        "doctor",
+        "man",
         "run",
     ] {
         let output = Command::new(&ctl).args(words.split_whitespace()).arg("--help").output()?;

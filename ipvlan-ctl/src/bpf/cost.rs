@@ -8,10 +8,11 @@ use super::{BpfError, Dataplane, error::refused, object, pins::Pins};
 
 /// What one program costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Cost {
     /// Its name.
     pub program: &'static str,
-    /// Instructions that the verifier looked at, over all paths; `None` before Linux 5.16.
+    /// Instructions that the verifier looked at, over all paths; none before Linux 5.16.
     pub verified: Option<u32>,
     /// Bytes after verification, without the branches that the identity rules out.
     pub translated: Option<u32>,

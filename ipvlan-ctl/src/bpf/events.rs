@@ -21,6 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Drops that the programs could not report, since counting began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Lost {
     /// Those that were more than a CPU may report in a time.
     pub rate_limited: u64,

@@ -32,7 +32,7 @@ use ipvlan_common::{
 #[doc(hidden)]
 pub use object::PRIME;
 use pins::Pins;
-pub use pins::on_bpf_fs;
+pub use pins::{has_pins, is_mountable, on_bpf_fs};
 pub use qdisc::{lacks_clsact, remove_unused_clsact};
 pub use support::has_tcx;
 use tables::Tables;

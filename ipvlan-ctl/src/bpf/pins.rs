@@ -33,7 +33,7 @@ impl Pins {
         let pins = Self::new(pin_dir);
         if !on_bpf_fs(pin_dir) {
             // Nobody has mounted it yet: do so where everybody expects it, as ip(8) and bpftool do.
-            let mounted = pin_dir.starts_with(BPF_FS)
+            let mounted = is_mountable(pin_dir)
                 && mount(Some("bpf"), BPF_FS, Some("bpf"), MsFlags::empty(), None::<&str>).is_ok();
             if !mounted {
                 return Err(BpfError::NotBpfFs(pin_dir.to_owned()));
@@ -109,11 +109,32 @@ fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
+/// Whether this version's maps are pinned below `pin_dir`.
+///
+/// # Errors
+/// Where another version's are, or the directory can't be read.
+pub fn has_pins(pin_dir: &Path) -> Result<bool, BpfError> {
+    match fs::read_dir(pin_dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(at("read", pin_dir)(error)),
+        Ok(_) => {}
+    }
+    let pins = Pins::new(pin_dir);
+    pins.refuse_other_versions()?;
+    Ok(pins.has_maps())
+}
+
 /// Whether `path`, or what of it exists, is on a BPF file system.
 #[must_use]
 pub fn on_bpf_fs(path: &Path) -> bool {
     let existing = path.ancestors().find(|it| it.exists()).unwrap_or(path);
     statfs(existing).is_ok_and(|it| it.filesystem_type() == BPF_FS_MAGIC)
+}
+
+/// Whether `pin_dir` is where everybody expects a BPF file system, so that one can be mounted for it.
+#[must_use]
+pub fn is_mountable(pin_dir: &Path) -> bool {
+    pin_dir.starts_with(BPF_FS)
 }
 
 /// Removes one pin; none there is fine.

@@ -1,25 +1,33 @@
 //! The command line.
 
+mod doctor;
+#[cfg(test)]
+mod documentation;
 mod endpoint;
 #[cfg(feature = "log")]
 mod log;
+mod man;
 mod monitor;
 mod network;
+mod privileges;
 mod programs;
 mod render;
 mod run;
 mod stats;
 mod upgrade;
+mod verbosity;
 
 use std::{io, path::PathBuf};
 
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+pub use privileges::KEPT;
 pub use render::{print_error, print_usage_error, wants_json};
 
 use crate::service::{Error, Root};
 
 const AFTER_HELP: &str = "\
 Examples:
+  ipvlan-ctl doctor eth0
   ipvlan-ctl network create --subnet 192.168.1.0/24 -o parent=eth0 db_net
   ip netns add red && ipvlan-ctl attach db_net --netns red --name ipv1
   ipvlan-ctl run --network db_net --name ipv2 -- ping -c 4 192.168.1.2
@@ -48,6 +56,8 @@ pub struct Cli {
     /// How results and errors are printed
     #[arg(long, global = true, value_enum, default_value_t, help_heading = "Global options")]
     format: Format,
+    #[command(flatten)]
+    verbosity: verbosity::Verbosity,
     #[command(subcommand)]
     command: Command,
 }
@@ -85,6 +95,8 @@ enum Command {
     Upgrade,
     /// Show what the programs cost on this kernel: the verifier's work, and memory
     Programs,
+    /// Check what this machine has, and what is missing
+    Doctor(doctor::Doctor),
     /// Run a command in a network namespace of its own
     Run(run::Run),
     /// Print a completion script
@@ -92,6 +104,35 @@ enum Command {
         /// The shell it is for
         shell: clap_complete::Shell,
     },
+    /// Write the manual pages
+    Man(man::Man),
+}
+
+impl Command {
+    /// Whether it starts programs of the user's, which get what the user has.
+    const fn starts_programs(&self) -> bool {
+        matches!(self, Self::Run(_))
+    }
+
+    /// What the command's span is called.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Network(command) => command.name(),
+            Self::Attach(_) => "attach",
+            Self::Detach(_) => "detach",
+            Self::Ps => "ps",
+            Self::Stats(_) => "stats",
+            Self::Monitor(_) => "monitor",
+            #[cfg(feature = "log")]
+            Self::Log => "log",
+            Self::Upgrade => "upgrade",
+            Self::Programs => "programs",
+            Self::Doctor(_) => "doctor",
+            Self::Run(_) => "run",
+            Self::Completions { .. } => "completions",
+            Self::Man(_) => "man",
+        }
+    }
 }
 
 impl Cli {
@@ -103,10 +144,20 @@ impl Cli {
 
     /// Does what was asked and prints what came of it; returns the exit status.
     pub fn execute(self) -> Result<u8, Error> {
-        let Self { root, pin_dir, format, command } = self;
-        if let Command::Completions { shell } = command {
-            clap_complete::generate(shell, &mut Self::command(), "ipvlan-ctl", &mut io::stdout());
-            return Ok(0);
+        let Self { root, pin_dir, format, verbosity, command } = self;
+        match command {
+            Command::Completions { shell } => {
+                clap_complete::generate(shell, &mut Self::command(), "ipvlan-ctl", &mut io::stdout());
+                return Ok(0);
+            }
+            Command::Man(man) => return man.execute(Self::command()),
+            _ => {}
+        }
+        let _command = verbosity.begin(command.name());
+        if !command.starts_programs()
+            && let Err(error) = privileges::keep_needed()
+        {
+            render::print_warnings(&[format!("can't give up the capabilities that aren't needed: {error}")]);
         }
         let root = Root::new(root.as_deref(), pin_dir.as_deref())?;
         match command {
@@ -120,8 +171,9 @@ impl Cli {
             Command::Log => log::execute(&root),
             Command::Upgrade => upgrade::execute(&root, format),
             Command::Programs => programs::execute(&root, format),
+            Command::Doctor(doctor) => doctor.execute(&root, format),
             Command::Run(run) => run.execute(&root),
-            Command::Completions { .. } => Ok(0),
+            Command::Completions { .. } | Command::Man(_) => Ok(0),
         }
     }
 }
@@ -180,6 +232,11 @@ mod tests {
             "upgrade",
             "run --network db_net --name ipv1 -- ping -c 4 192.168.1.2",
             "completions bash",
+            "man /tmp/man",
+            "doctor",
+            "doctor eth0 eth1 --format json",
+            "-q ps",
+            "attach db_net --netns red -vv",
         ] {
             assert!(parse(line).is_ok(), "{line}");
         }
@@ -205,6 +262,8 @@ mod tests {
             "stats --count 3",
             "stats --watch=0",
             "monitor a",
+            "man",
+            "-q -v ps",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

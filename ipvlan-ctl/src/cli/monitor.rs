@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use clap::Args;
-use serde_json::json as object;
+use serde::Serialize;
 
 use super::{Format, render::json_line};
 use crate::{
@@ -31,6 +31,14 @@ pub(super) struct Monitor {
     /// End after so many drops
     #[arg(long, value_name = "N")]
     count: Option<NonZeroU64>,
+}
+
+/// A line that stands for drops that aren't shown.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct LostLine {
+    /// How many, of any endpoint and reason, since the last such line.
+    lost: Lost,
 }
 
 impl Monitor {
@@ -67,7 +75,7 @@ fn print(dropped: &Dropped, format: Format) {
 fn print_lost(lost: Lost, format: Format) {
     match format {
         _ if lost.total() == 0 => {}
-        Format::Json => json_line(&object!({ "lost": lost })),
+        Format::Json => json_line(&LostLine { lost }),
         Format::Table => println!(
             "{} drops not shown: {} over the rate, {} with the buffer full",
             lost.total(),

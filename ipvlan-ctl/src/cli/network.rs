@@ -115,6 +115,16 @@ pub(super) struct Create {
 }
 
 impl Command {
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "network create",
+            Self::Ls => "network ls",
+            Self::Inspect { .. } => "network inspect",
+            Self::Rm { .. } => "network rm",
+            Self::Prune { .. } => "network prune",
+        }
+    }
+
     pub(super) fn execute(self, root: &Root, format: Format) -> Result<u8, Error> {
         match self {
             Self::Create(create) => create.execute(root, format),
@@ -138,10 +148,8 @@ impl Command {
                 let unused = networks.into_iter().filter(|network| network.endpoints.is_empty());
                 let names: Vec<_> = unused.map(|network| network.name).collect();
                 // Nobody has to wait for the answer: the session begins behind it.
-                if names.is_empty() || (!force && !confirm(&names)?) {
-                    return Ok(0);
-                }
-                remove(&mut Session::begin(root)?, names, false, format)
+                let agreed = force || names.is_empty() || confirm(&names)?;
+                remove(&mut Session::begin(root)?, if agreed { names } else { Vec::new() }, false, format)
             }
         }
     }

@@ -3,15 +3,18 @@
 use std::{
     fmt::Display,
     io::{self, IsTerminal as _},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use clap::error::ErrorKind;
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
-use serde_json::json as object;
 
 use super::Format;
 use crate::service::Error;
+
+/// Whether the user wants no warnings.
+static QUIET: AtomicBool = AtomicBool::new(false);
 
 /// Exit status of a failure.
 const FAILURE: u8 = 1;
@@ -66,7 +69,7 @@ pub fn print_usage_error(error: &clap::Error, format: Format) -> u8 {
 
 fn print_lines(message: &str, hint: Option<&str>, format: Format) {
     if format == Format::Json {
-        json(&object!({ "error": message_object(message, hint) }));
+        json(&Refusal { error: Complaint { message: message.into(), hint: hint.map(str::to_owned) } });
         return;
     }
     let label = |text: &str, color: &str| {
@@ -84,16 +87,39 @@ fn print_lines(message: &str, hint: Option<&str>, format: Format) {
     }
 }
 
-/// An error as data.
-pub(super) fn error_object(error: &Error) -> serde_json::Value {
-    message_object(&error.to_string(), error.hint().as_deref())
+/// What a command that failed prints.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Refusal {
+    /// What went wrong.
+    error: Complaint,
 }
 
-fn message_object(message: &str, hint: Option<&str>) -> serde_json::Value {
-    object!({ "message": message, "hint": hint })
+/// An error as data.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Complaint {
+    /// What went wrong, with which value.
+    message: String,
+    /// What to do about it.
+    hint: Option<String>,
+}
+
+impl Complaint {
+    pub(super) fn new(error: &Error) -> Self {
+        Self { message: error.to_string(), hint: error.hint() }
+    }
+}
+
+/// Leaves warnings out from now on.
+pub(super) fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
 }
 
 pub(super) fn print_warnings(warnings: &[String]) {
+    if QUIET.load(Ordering::Relaxed) {
+        return;
+    }
     for warning in warnings {
         eprintln!("warning: {warning}");
     }
@@ -138,13 +164,26 @@ pub(super) fn json_line(value: &impl Serialize) {
     }
 }
 
-fn allows_color() -> bool {
+pub(super) fn allows_color() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 pub(super) fn print_table(header: &[&str], rows: impl Iterator<Item = Vec<Cell>>) {
+    println!("{}", table(header, rows).set_content_arrangement(ContentArrangement::Disabled).trim_fmt());
+}
+
+/// A table of sentences, which are broken to fit 80 columns.
+pub(super) fn print_wrapped_table(header: &[&str], rows: impl Iterator<Item = Vec<Cell>>) {
+    let mut table = table(header, rows);
+    println!(
+        "{}",
+        table.set_width(80).set_content_arrangement(ContentArrangement::DynamicFullWidth).trim_fmt()
+    );
+}
+
+fn table(header: &[&str], rows: impl Iterator<Item = Vec<Cell>>) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::NOTHING);
     if !allows_color() {
         table.force_no_tty();
     }
@@ -152,7 +191,7 @@ pub(super) fn print_table(header: &[&str], rows: impl Iterator<Item = Vec<Cell>>
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    println!("{}", table.trim_fmt());
+    table
 }
 
 /// The state of a network or an endpoint; comfy-table leaves colours out where stdout is no terminal.

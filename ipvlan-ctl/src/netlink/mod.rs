@@ -4,12 +4,14 @@ mod addr;
 mod link;
 mod netns;
 mod route;
+mod standing;
 
 use std::{future::Future, io};
 
 pub use link::{Link, NewSlave};
 pub use netns::{Netns, NetnsError};
 use rtnetlink::packet_core::ErrorMessage;
+pub use standing::Standing;
 use tokio::runtime::Runtime;
 
 /// The kernel refused a request.

@@ -40,7 +40,7 @@ pub enum Error {
     #[error("can't read the answer: {0}")]
     Answer(io::Error),
     /// Capabilities are missing.
-    #[error("not permitted: {} missing", .0.join(" and "))]
+    #[error("not permitted: {} missing", .0.join(", "))]
     NotPermitted(Vec<&'static str>),
     /// The kernel is older than the programs need.
     #[error("kernel too old: found {found}, need {}.{} or newer", MINIMUM_KERNEL.0, MINIMUM_KERNEL.1)]
@@ -64,6 +64,14 @@ pub enum Error {
     #[error("can't use state directory {path}: {source}")]
     Root {
         /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file that was asked for.
+    #[error("can't write {}: {source}", path.display())]
+    Write {
+        /// The file, or its directory.
         path: PathBuf,
         /// Why.
         source: io::Error,

@@ -2,6 +2,7 @@
 
 mod attach;
 mod condition;
+pub mod doctor;
 mod endpoint;
 mod error;
 mod exec;

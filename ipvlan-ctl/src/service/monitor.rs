@@ -17,10 +17,11 @@ use crate::bpf::{Events, Lost};
 
 /// A dropped frame. The field names are those of `--format json`, and stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Dropped {
     /// When, in RFC 3339.
     pub time: String,
-    /// The name of the endpoint or of the parent that is charged; `None` where it is gone already.
+    /// The name of the endpoint or of the parent that is charged; none where it is gone already.
     pub name: Option<String>,
     /// The endpoint's network.
     pub network: Option<String>,
@@ -37,6 +38,7 @@ pub struct Dropped {
 
 /// What a frame says, as far as its first bytes go.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Packet {
     /// Source MAC.
     pub source_mac: Option<String>,

@@ -1,5 +1,7 @@
 //! Parents: found again, enforced, and mended where something has happened to them.
 
+use tracing::debug;
+
 use super::{Error, Foundation, Root, Session};
 use crate::{
     bpf::{self, Dataplane, LOOPBACK},
@@ -107,7 +109,10 @@ impl Session {
             };
             let name = &network.parent_name;
             match self.foundation(network.clone())?.mend(ifindex, maps_lost) {
-                Ok(true) => self.warn(format!("the programs of parent {name} were gone, and are back")),
+                Ok(true) => {
+                    debug!(parent = %name, "repair: programs put back");
+                    self.warn(format!("the programs of parent {name} were gone, and are back"));
+                }
                 Ok(false) => {}
                 Err(error) => self.warn(format!("putting the programs of parent {name} back: {error}")),
             }

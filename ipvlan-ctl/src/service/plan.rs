@@ -1,5 +1,9 @@
 //! A change as a list of steps that can each be undone.
 
+use std::time::Instant;
+
+use tracing::{debug, trace};
+
 use super::Error;
 
 /// One step of a change, on a context of type `C`.
@@ -72,7 +76,7 @@ impl<S> Plan<S> {
         S: Step<C>,
     {
         for (index, step) in self.steps.iter().enumerate() {
-            if let Err(cause) = step.apply(context) {
+            if let Err(cause) = traced("apply", step.name(), || step.apply(context)) {
                 let left = undo(&self.steps[..=index], context);
                 return Err(Failure { step: step.name(), cause: Box::new(cause), left });
             }
@@ -90,13 +94,30 @@ impl<S> Plan<S> {
     }
 }
 
+/// Does one thing with a step, and says so for `--verbose`.
+fn traced(
+    what: &'static str,
+    step: &'static str,
+    act: impl FnOnce() -> Result<(), Error>,
+) -> Result<(), Error> {
+    trace!(step, "{what}");
+    let begin = Instant::now();
+    let result = act();
+    let took = begin.elapsed();
+    match &result {
+        Ok(()) => debug!(step, ?took, "{what}"),
+        Err(error) => debug!(step, ?took, %error, "{what} failed"),
+    }
+    result
+}
+
 fn undo<C, S: Step<C>>(steps: &[S], context: &mut C) -> Vec<Error> {
     let mut errors = Vec::new();
     for step in steps.iter().rev() {
         if step.forgets() && !errors.is_empty() {
             continue;
         }
-        let failed = step.undo(context).err();
+        let failed = traced("undo", step.name(), || step.undo(context)).err();
         let stop = failed.is_some() && step.holds();
         errors.extend(failed);
         if stop {

@@ -8,7 +8,9 @@ use crate::bpf::on_bpf_fs;
 /// The oldest kernel that has all that the programs use.
 pub(super) const MINIMUM_KERNEL: (u32, u32) = (5, 15);
 
-const CAPABILITIES: [(u32, &str); 2] = [(12, "CAP_NET_ADMIN"), (21, "CAP_SYS_ADMIN")];
+/// Measured on Linux 6.12 and 6.1. Without the last one, an endpoint whose namespace only a process holds would be taken for gone.
+pub(super) const CAPABILITIES: [(u32, &str); 3] =
+    [(12, "CAP_NET_ADMIN"), (21, "CAP_SYS_ADMIN"), (19, "CAP_SYS_PTRACE")];
 
 /// What is known of the machine.
 #[derive(Debug, Clone)]
@@ -32,17 +34,24 @@ impl Facts {
         Self { release, capabilities }
     }
 
+    /// Major and minor number of the kernel.
+    pub(super) fn version(&self) -> Option<(u32, u32)> {
+        version(&self.release)
+    }
+
+    /// The capabilities that this process lacks.
+    pub(super) fn missing_capabilities(&self) -> Vec<&'static str> {
+        let missing = CAPABILITIES.iter().filter(|(bit, _)| self.capabilities & (1 << bit) == 0);
+        missing.map(|(_, name)| *name).collect()
+    }
+
     /// Whether the controller can work here.
     pub fn check(&self) -> Result<(), Error> {
-        let missing: Vec<_> = CAPABILITIES
-            .iter()
-            .filter(|(bit, _)| self.capabilities & (1 << bit) == 0)
-            .map(|(_, name)| *name)
-            .collect();
+        let missing = self.missing_capabilities();
         if !missing.is_empty() {
             return Err(Error::NotPermitted(missing));
         }
-        if version(&self.release).is_some_and(|version| version >= MINIMUM_KERNEL) {
+        if self.version().is_some_and(|version| version >= MINIMUM_KERNEL) {
             Ok(())
         } else {
             Err(Error::KernelTooOld { found: self.release.clone() })
@@ -100,10 +109,12 @@ mod tests {
     #[test]
     fn capabilities() {
         let error = facts("6.12.0", 0).check().unwrap_err();
-        assert_eq!(error.to_string(), "not permitted: CAP_NET_ADMIN and CAP_SYS_ADMIN missing");
+        assert_eq!(error.to_string(), "not permitted: CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_SYS_PTRACE missing");
         assert_eq!(error.hint().unwrap(), "run as root, for instance with sudo");
-        let error = facts("6.12.0", 1 << 12).check().unwrap_err();
+        let error = facts("6.12.0", 1 << 12 | 1 << 19).check().unwrap_err();
         assert_eq!(error.to_string(), "not permitted: CAP_SYS_ADMIN missing");
+        let error = facts("6.12.0", 1 << 12 | 1 << 21).check().unwrap_err();
+        assert_eq!(error.to_string(), "not permitted: CAP_SYS_PTRACE missing");
     }
 
     #[test]

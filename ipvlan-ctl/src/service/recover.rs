@@ -1,5 +1,7 @@
 //! Clears away what a killed command left.
 
+use tracing::debug;
+
 use super::{Error, Session};
 use crate::{
     model::{Name, State},
@@ -33,6 +35,7 @@ impl Session {
 
     fn note_repair(&mut self, what: &str, name: Name, left: Result<Vec<Error>, Error>) {
         let left = left.unwrap_or_else(|error| vec![error]);
+        debug!(what, %name, left = left.len(), "repair: clear away");
         for error in &left {
             self.warn(format!("clearing away {what} '{name}': {error}"));
         }

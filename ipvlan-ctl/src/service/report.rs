@@ -22,6 +22,7 @@ use crate::{
 
 /// A network.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct NetworkReport {
     /// Its name.
     pub name: String,
@@ -58,12 +59,15 @@ pub struct NetworkReport {
 
 /// A subnet of a network.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SubnetReport {
     /// The subnet.
+    #[cfg_attr(test, schemars(with = "String"))]
     pub subnet: IpNet,
     /// Its gateway.
     pub gateway: IpAddr,
     /// The part of it that addresses are chosen from, where it isn't all.
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub ip_range: Option<IpNet>,
     /// Addresses that somebody else has, by name.
     pub aux_addresses: BTreeMap<String, IpAddr>,
@@ -71,6 +75,7 @@ pub struct SubnetReport {
 
 /// An endpoint.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EndpointReport {
     /// Its name.
     pub name: String,

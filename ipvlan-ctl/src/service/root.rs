@@ -37,6 +37,12 @@ impl Root {
         Ok(Self { dir, pin_dir })
     }
 
+    /// The directory of the state.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The directory of the pins.
     #[must_use]
     pub fn pin_dir(&self) -> &Path {

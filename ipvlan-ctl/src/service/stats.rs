@@ -9,6 +9,7 @@ use crate::bpf::Counters;
 
 /// What an endpoint, a network's endpoints together, or a parent towards the wire, has let through and refused.
 #[derive(Debug, Clone, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StatsReport {
     /// The name of the endpoint, of the network, or of the parent interface.
     pub name: String,
@@ -35,6 +36,7 @@ pub struct StatsReport {
 
 /// Frames and bytes a second.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Rates {
     /// Frames sent in a second.
     pub tx_packets: f64,
