@@ -131,7 +131,7 @@ pub(super) mod tests {
         bad.unprivileged_bpf_disabled = Setting::Value(0);
         (bad.state, bad.pins) = (Looked::Unreadable, Looked::Bad { error: "x".into(), hint: None });
         bad.interfaces = Err("can't list interfaces".into());
-        bad.parents = vec![super::super::parent::tests::parent()];
+        bad.parents = vec![parent::tests::parent()];
         let rows = judge(&bad);
         let page = include_str!("../../../../docs/commands.md");
         for row in &rows {
