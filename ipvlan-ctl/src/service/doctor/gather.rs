@@ -66,7 +66,7 @@ pub enum Looked {
     Unreadable,
 }
 
-/// What was found, for [`judge`](super::judge).
+/// What was found, for [`judge`](super::judge()).
 #[derive(Debug, Clone)]
 pub struct Findings {
     /// The kernel, and this process.

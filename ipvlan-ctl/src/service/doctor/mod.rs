@@ -1,4 +1,4 @@
-//! Whether this machine has what is needed: looking ([`Findings::gather`]) apart from judging ([`judge`], pure).
+//! Whether this machine has what is needed: looking ([`Findings::gather`]) apart from judging ([`judge()`], pure).
 
 mod features;
 mod gather;
