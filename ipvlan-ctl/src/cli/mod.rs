@@ -6,6 +6,7 @@ mod log;
 mod monitor;
 mod network;
 mod programs;
+mod reconcile;
 mod render;
 mod run;
 mod stats;
@@ -83,6 +84,8 @@ enum Command {
     /// Swap this version's programs in on every parent and endpoint, while traffic goes on
     #[command(after_help = upgrade::HELP)]
     Upgrade,
+    /// Find what isn't as it was made, and mend it
+    Reconcile(reconcile::Reconcile),
     /// Show what the programs cost on this kernel: the verifier's work, and memory
     Programs,
     /// Run a command in a network namespace of its own
@@ -119,6 +122,7 @@ impl Cli {
             #[cfg(feature = "log")]
             Command::Log => log::execute(&root),
             Command::Upgrade => upgrade::execute(&root, format),
+            Command::Reconcile(reconcile) => reconcile.execute(&root, format),
             Command::Programs => programs::execute(&root, format),
             Command::Run(run) => run.execute(&root),
             Command::Completions { .. } => Ok(0),
@@ -173,6 +177,7 @@ mod tests {
             "monitor --endpoint a --endpoint b --reason unsealed --format json --count 1",
             "programs --format json",
             "upgrade",
+            "reconcile --dry-run --format json",
             "run --network db_net --name ipv1 -- ping -c 4 192.168.1.2",
             "completions bash",
         ] {

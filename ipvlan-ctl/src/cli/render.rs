@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::json as object;
 
 use super::Format;
-use crate::service::Error;
+use crate::service::{Error, Outcome};
 
 /// Exit status of a failure.
 const FAILURE: u8 = 1;
@@ -159,6 +159,15 @@ pub(super) fn print_table(header: &[&str], rows: impl Iterator<Item = Vec<Cell>>
 pub(super) fn state(state: &str) -> Cell {
     let color = if state == "up" { Color::Green } else { Color::Yellow };
     Cell::new(state).fg(color)
+}
+
+/// What became of something found.
+pub(super) fn outcome(outcome: Outcome) -> Cell {
+    match outcome {
+        Outcome::Mendable => Cell::new("mendable").fg(Color::Yellow),
+        Outcome::Mended => Cell::new("mended").fg(Color::Green),
+        Outcome::Left => Cell::new("left").fg(Color::Red),
+    }
 }
 
 pub(super) fn join(items: impl Iterator<Item = impl Display>) -> String {

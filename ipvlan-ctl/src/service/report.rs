@@ -127,9 +127,9 @@ impl StatsReport {
 
 /// The state, for a command that only looks. Takes no lock, makes nothing.
 pub struct Report {
-    networks: Vec<Network>,
+    pub(super) networks: Vec<Network>,
     pub(super) parents: Vec<Parent>,
-    endpoints: Vec<Endpoint>,
+    pub(super) endpoints: Vec<Endpoint>,
     pub(super) dataplane: Option<Dataplane>,
     /// Whether the store is of an earlier boot, so that no namespace in it exists.
     pub(super) rebooted: bool,
