@@ -4,11 +4,14 @@ mod allowed;
 mod around;
 mod capacity;
 mod changed;
+mod crowd;
 mod isolation;
+mod kill_points;
 mod lab;
 mod lifecycle;
 mod modes;
 mod monitor;
+mod reconcile;
 mod ring;
 mod root_inside;
 mod shown;
@@ -23,6 +26,9 @@ use ipvlan_tests::harness::Need;
 use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
+    if let Some(point) = kill_points::asked_for() {
+        return kill_points::die(&point);
+    }
     let tests = [
         allowed::tests(),
         around::tests(),
@@ -38,6 +44,9 @@ fn main() -> ExitCode {
         lifecycle::tests(),
         capacity::tests(),
         changed::tests(),
+        reconcile::tests(),
+        kill_points::tests(),
+        crowd::tests(),
     ];
     let arguments = Arguments::from_args();
     let conclusion = libtest_mimic::run(&arguments, tests.into_iter().flatten().collect());
