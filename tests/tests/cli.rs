@@ -297,6 +297,7 @@ fn help() -> Result<()> {
         "stats",
         "programs",
         "upgrade",
+        "reconcile",
         "run",
     ] {
         let output = Command::new(&ctl).args(words.split_whitespace()).arg("--help").output()?;

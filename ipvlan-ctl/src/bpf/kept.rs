@@ -35,11 +35,11 @@ impl Dataplane {
     /// Where a map refuses.
     pub fn addresses(&self) -> Result<BTreeMap<(Slot, IpAddr), Slot>, BpfError> {
         let mut addresses = BTreeMap::new();
-        for entry in self.tables.ipv4.iter() {
+        for entry in &self.tables.ipv4 {
             let (key, slot) = entry.map_err(map(IPV4_MAP, "read"))?;
             addresses.insert((key.parent, Ipv4Addr::from(key.address).into()), slot);
         }
-        for entry in self.tables.ipv6.iter() {
+        for entry in &self.tables.ipv6 {
             let (key, slot) = entry.map_err(map(IPV6_MAP, "read"))?;
             addresses.insert((key.parent, Ipv6Addr::from(key.address).into()), slot);
         }

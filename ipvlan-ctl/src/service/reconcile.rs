@@ -3,7 +3,7 @@
 use super::{
     EndpointStep, Error, Finding, Foundation, Outcome, Report, Root, Session, Step as _, survey::Mend,
 };
-use crate::model::{Network, Slot};
+use crate::model::Slot;
 
 /// What came of it.
 #[derive(Debug)]
@@ -60,34 +60,24 @@ impl Session {
     fn mend(&mut self, mend: Mend) -> Result<(), Error> {
         match mend {
             // Done when the others are.
-            Mend::Begin | Mend::Not => {}
+            Mend::Begin | Mend::Not => Ok(()),
             Mend::ParentPrograms(slot) => {
-                self.with_parent(slot, |foundation| foundation.attach_programs())?
+                self.on_parent(slot)?.map_or(Ok(()), |mut parent| parent.attach_programs())
             }
-            Mend::ParentEntry(slot) => self.with_parent(slot, |foundation| {
-                let entry = foundation.identity().entry();
-                Ok(foundation.session.dataplane()?.register_slot(slot, entry)?)
-            })?,
-            Mend::Programs(slot) => self.apply(slot, &[EndpointStep::Programs])?,
-            Mend::Entries(slot) => self.apply(slot, &[EndpointStep::Slot, EndpointStep::Addresses])?,
-            Mend::DropSlot(slot) => self.dataplane()?.unregister_slot(slot)?,
-            Mend::DropAddress(parent, address) => self.dataplane()?.remove_address(parent, address)?,
-            Mend::DropPins(slot) => self.dataplane()?.unpin_slot(slot)?,
-            Mend::DropMaps => self.remove_dataplane()?,
+            Mend::ParentEntry(slot) => self.on_parent(slot)?.map_or(Ok(()), |mut parent| parent.register()),
+            Mend::Programs(slot) => self.apply(slot, &[EndpointStep::Programs]),
+            Mend::Entries(slot) => self.apply(slot, &[EndpointStep::Slot, EndpointStep::Addresses]),
+            Mend::DropSlot(slot) => Ok(self.dataplane()?.unregister_slot(slot)?),
+            Mend::DropAddress(parent, address) => Ok(self.dataplane()?.remove_address(parent, address)?),
+            Mend::DropPins(slot) => Ok(self.dataplane()?.unpin_slot(slot)?),
+            Mend::DropMaps => self.remove_dataplane(),
         }
-        Ok(())
     }
 
-    fn with_parent(
-        &mut self,
-        slot: Slot,
-        work: impl FnOnce(&mut Foundation<'_>) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let is_on_it = |network: &Network| network.parent == slot;
-        match self.store.networks()?.into_iter().find(is_on_it) {
-            Some(network) => work(&mut self.foundation(network)?),
-            None => Ok(()),
-        }
+    /// A network on a parent, if it has one still.
+    fn on_parent(&mut self, slot: Slot) -> Result<Option<Foundation<'_>>, Error> {
+        let network = self.store.networks()?.into_iter().find(|network| network.parent == slot);
+        network.map(|network| self.foundation(network)).transpose()
     }
 
     /// Applies steps again; an endpoint that is gone needs none.

@@ -231,13 +231,12 @@ impl Report {
             _ => None,
         };
         Ok(if let Some(ifindex) = device {
-            let found =
-                format!("its slave, number {ifindex}, was moved out of '{}'; it stays enforced", netns.label);
-            let action = format!("detach it, which removes its slave: ipvlan-ctl detach {name}");
+            let found = format!("its slave, number {ifindex}, was moved out of '{}'", netns.label);
+            let action = format!("it stays enforced; to remove it: ipvlan-ctl detach {name}");
             Finding::new(Kind::SlaveMoved, object, found, action, Mend::Not)
         } else {
             let found = format!("its slave is gone from '{}'", netns.label);
-            let action = format!("detach it and attach it again: ipvlan-ctl detach {name}");
+            let action = format!("to attach it again, first: ipvlan-ctl detach {name}");
             Finding::new(Kind::SlaveGone, object, found, action, Mend::Not)
         })
     }
