@@ -119,7 +119,7 @@ fn killed(sandbox: &Sandbox, command: &str, count: usize, netns: &Netns) -> Resu
 
 /// The next command is `reconcile` after every second step, and `other`, which wants the thing gone, after the others.
 fn clean_up(sandbox: &Sandbox, count: usize, other: &str) -> Result<()> {
-    if count % 2 == 0 {
+    if count.is_multiple_of(2) {
         let output = sandbox.try_ctl("reconcile")?;
         ensure!(output.status.success(), "reconcile: {}", String::from_utf8_lossy(&output.stdout));
     }
@@ -147,9 +147,10 @@ fn networks(command: &str) -> Result<()> {
         killed(&sandbox, command, count, &netns)
             .and_then(|()| clean_up(&sandbox, count, &format!("network rm {}", NET.name)))
             .with_context(|| format!("{command}, {count} steps of {names:?}, with {name} as one"))?;
-        let changes = Snapshot::take(&sandbox, &[])?.changes(&before);
-        ensure!(changes.is_empty(), "{command}, {count} steps of {names:?}, leaves: {changes:#?}");
     }
+    // What one of them leaves, no later one takes away.
+    let changes = Snapshot::take(&sandbox, &[])?.changes(&before);
+    ensure!(changes.is_empty(), "{command} leaves: {changes:#?}");
     Ok(())
 }
 
@@ -167,9 +168,9 @@ fn endpoints(command: &str) -> Result<()> {
         killed(&sandbox, command, count, &netns).with_context(at)?;
         is_confined(&sandbox, &netns).with_context(at)?;
         clean_up(&sandbox, count, &format!("detach {ENDPOINT}")).with_context(at)?;
-        let changes = Snapshot::take(&sandbox, &[&netns])?.changes(&before);
-        ensure!(changes.is_empty(), "{}, leaves: {changes:#?}", at());
     }
+    let changes = Snapshot::take(&sandbox, &[&netns])?.changes(&before);
+    ensure!(changes.is_empty(), "{command} leaves: {changes:#?}");
     Ok(())
 }
 
