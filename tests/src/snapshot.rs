@@ -30,6 +30,15 @@ impl Snapshot {
         Ok(Self(lines))
     }
 
+    /// How many programs are on an interface.
+    #[must_use]
+    pub fn programs_on(&self, netns: &Netns, ifname: &str) -> usize {
+        let at = format!("{} {ifname} ", netns.name());
+        let is_program =
+            |line: &&String| line.contains("tcx") || line.contains("bpf") && line.contains("handle");
+        self.0.iter().filter(|line| line.starts_with(&at)).filter(is_program).count()
+    }
+
     /// What is here and wasn't in `earlier`, or the other way round; empty if nothing changed.
     #[must_use]
     pub fn changes(&self, earlier: &Self) -> Vec<String> {

@@ -324,6 +324,7 @@ fn help() -> Result<()> {
         "upgrade",
         "doctor",
         "man",
+        "reconcile",
         "run",
     ] {
         let output = Command::new(&ctl).args(words.split_whitespace()).arg("--help").output()?;

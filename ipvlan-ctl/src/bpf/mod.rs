@@ -7,6 +7,7 @@ mod attach;
 mod cost;
 mod error;
 mod events;
+mod kept;
 mod netns;
 mod object;
 mod pins;
@@ -276,6 +277,14 @@ impl Dataplane {
     pub fn parent_is_enforced(&self, slot: Slot, ifindex: u32) -> Result<bool, BpfError> {
         Ok(presence::are_on(&self.pins, slot, &attach::PARENT, ifindex)?
             && presence::are_on(&self.pins, slot, &attach::LOOPBACK, LOOPBACK_INDEX)?)
+    }
+
+    /// Whether the parent's XDP program is on the interface with number `ifindex`.
+    ///
+    /// # Errors
+    /// Where its pin can't be opened.
+    pub fn xdp_is_on(&self, slot: Slot, ifindex: u32) -> Result<bool, BpfError> {
+        Ok(presence::device(&self.pins.link(slot, schema::PARENT_XDP))? == Some(ifindex))
     }
 
     /// Puts the endpoint's programs on its slave `ifname` in the calling thread's netns.

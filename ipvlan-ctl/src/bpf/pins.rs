@@ -1,6 +1,7 @@
 //! Where our pins are: `<pin dir>/v<ABI>/maps/<NAME>` and `<pin dir>/v<ABI>/links/<slot>-<program>`.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -78,6 +79,16 @@ impl Pins {
         self.links().join(format!("{slot}-{program}"))
     }
 
+    /// The slots that have a link.
+    pub(super) fn link_slots(&self) -> BTreeSet<Slot> {
+        entries(&self.links()).filter_map(|pin| slot_of(&pin)).collect()
+    }
+
+    /// Removes the links of a slot.
+    pub(super) fn unpin_slot(&self, slot: Slot) -> Result<(), BpfError> {
+        entries(&self.links()).filter(|pin| slot_of(pin) == Some(slot)).try_for_each(|pin| unpin(&pin))
+    }
+
     /// Removes every pin and directory of ours, by its name: whatever else is there is somebody else's, and stays.
     pub(super) fn remove_all(&self) -> Result<(), BpfError> {
         self.refuse_other_versions()?;
@@ -85,7 +96,7 @@ impl Pins {
         for name in schema::MAPS.into_iter().chain([schema::LOG_MAP]) {
             unpin(&self.map(name))?;
         }
-        for pin in entries(&self.links()).filter(|pin| is_link(pin)) {
+        for pin in entries(&self.links()).filter(|pin| slot_of(pin).is_some()) {
             unpin(&pin)?;
         }
         for directory in [&self.maps(), &self.links(), &self.version, &self.top] {
@@ -99,10 +110,10 @@ impl Pins {
     }
 }
 
-/// Whether a pin is named as [`Pins::link`] does.
-fn is_link(pin: &Path) -> bool {
-    let parts = pin.file_name().and_then(|name| name.to_str()?.split_once('-'));
-    parts.is_some_and(|(slot, program)| slot.parse::<Slot>().is_ok() && schema::PROGRAMS.contains(&program))
+/// Whose link a pin is that is named as [`Pins::link`] does.
+fn slot_of(pin: &Path) -> Option<Slot> {
+    let (slot, program) = pin.file_name()?.to_str()?.split_once('-')?;
+    slot.parse().ok().filter(|_| schema::PROGRAMS.contains(&program))
 }
 
 fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {

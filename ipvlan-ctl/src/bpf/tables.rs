@@ -16,9 +16,9 @@ use ipvlan_common::{
 use super::{BpfError, Counters, pins::Pins};
 
 pub(super) struct Tables {
-    slots: Array<MapData, SlotEntry>,
-    ipv4: HashMap<MapData, Ipv4Key, Slot>,
-    ipv6: HashMap<MapData, Ipv6Key, Slot>,
+    pub(super) slots: Array<MapData, SlotEntry>,
+    pub(super) ipv4: HashMap<MapData, Ipv4Key, Slot>,
+    pub(super) ipv6: HashMap<MapData, Ipv6Key, Slot>,
     traffic: PerCpuArray<MapData, Traffic>,
     drops: PerCpuHashMap<MapData, DropKey, u64>,
     pub(super) capacity: Slot,

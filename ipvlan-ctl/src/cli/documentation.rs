@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Cli, monitor::LostLine, render::Refusal, upgrade};
 use crate::{
     bpf::Cost,
-    service::{Dropped, EndpointReport, NetworkReport, StatsReport, doctor},
+    service::{Dropped, EndpointReport, Finding, NetworkReport, StatsReport, doctor},
 };
 
 const INTRODUCTION: &str = "\
@@ -81,6 +81,7 @@ fn documents() -> Vec<Document> {
         document::<LostLine>(&["monitor"], "and a line where there were more"),
         document::<Cost>(&["programs"], "A list of programs, each"),
         document::<doctor::Row>(&["doctor"], "A list of checks, each"),
+        document::<Finding>(&["reconcile"], "A list of what was found, each"),
         document::<upgrade::Row>(&["upgrade"], "A list of parents and endpoints, each"),
         Document {
             commands: &["detach", "network prune", "network rm"],

@@ -11,6 +11,7 @@ mod monitor;
 mod network;
 mod privileges;
 mod programs;
+mod reconcile;
 mod render;
 mod run;
 mod stats;
@@ -93,6 +94,8 @@ enum Command {
     /// Swap this version's programs in on every parent and endpoint, while traffic goes on
     #[command(after_help = upgrade::HELP)]
     Upgrade,
+    /// Find what isn't as it was made, and mend it
+    Reconcile(reconcile::Reconcile),
     /// Show what the programs cost on this kernel: the verifier's work, and memory
     Programs,
     /// Check what this machine has, and what is missing
@@ -128,6 +131,7 @@ impl Command {
             Self::Upgrade => "upgrade",
             Self::Programs => "programs",
             Self::Doctor(_) => "doctor",
+            Self::Reconcile(_) => "reconcile",
             Self::Run(_) => "run",
             Self::Completions { .. } => "completions",
             Self::Man(_) => "man",
@@ -170,6 +174,7 @@ impl Cli {
             #[cfg(feature = "log")]
             Command::Log => log::execute(&root),
             Command::Upgrade => upgrade::execute(&root, format),
+            Command::Reconcile(reconcile) => reconcile.execute(&root, format),
             Command::Programs => programs::execute(&root, format),
             Command::Doctor(doctor) => doctor.execute(&root, format),
             Command::Run(run) => run.execute(&root),
@@ -230,6 +235,7 @@ mod tests {
             "monitor --endpoint a --endpoint b --reason unsealed --format json --count 1",
             "programs --format json",
             "upgrade",
+            "reconcile --dry-run --format json",
             "run --network db_net --name ipv1 -- ping -c 4 192.168.1.2",
             "completions bash",
             "man /tmp/man",

@@ -11,7 +11,7 @@ use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::Format;
-use crate::service::Error;
+use crate::service::{Error, Outcome};
 
 /// Whether the user wants no warnings.
 static QUIET: AtomicBool = AtomicBool::new(false);
@@ -198,6 +198,15 @@ fn table(header: &[&str], rows: impl Iterator<Item = Vec<Cell>>) -> Table {
 pub(super) fn state(state: &str) -> Cell {
     let color = if state == "up" { Color::Green } else { Color::Yellow };
     Cell::new(state).fg(color)
+}
+
+/// What became of something found.
+pub(super) fn outcome(outcome: Outcome) -> Cell {
+    match outcome {
+        Outcome::Mendable => Cell::new("mendable").fg(Color::Yellow),
+        Outcome::Mended => Cell::new("mended").fg(Color::Green),
+        Outcome::Left => Cell::new("left").fg(Color::Red),
+    }
 }
 
 pub(super) fn join(items: impl Iterator<Item = impl Display>) -> String {

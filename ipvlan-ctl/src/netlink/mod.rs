@@ -4,6 +4,7 @@ mod addr;
 mod link;
 mod netns;
 mod route;
+mod slaves;
 mod standing;
 
 use std::{future::Future, io};

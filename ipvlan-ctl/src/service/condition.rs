@@ -15,7 +15,7 @@ const GONE: &str = "gone";
 const UNENFORCED: &str = "unenforced";
 
 impl Report {
-    fn parent(&self, slot: u16) -> Option<&Parent> {
+    pub(super) fn parent(&self, slot: u16) -> Option<&Parent> {
         self.parents.iter().find(|parent| parent.slot == slot)
     }
 

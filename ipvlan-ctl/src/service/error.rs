@@ -339,6 +339,9 @@ impl Error {
             Self::Store(StoreError::Open { .. }) | Self::NotPermitted(_) => {
                 "run as root, for instance with sudo".into()
             }
+            Self::Store(StoreError::Damaged { .. }) => {
+                "put a copy of it back; or move it away: 'ipvlan-ctl reconcile' shows what is left of its networks".into()
+            }
             Self::Store(StoreError::Newer { .. }) => "use the newer ipvlan-ctl that wrote it".into(),
             Self::Netns(NetnsError::Missing(_)) => match Netns::names() {
                 names if names.is_empty() => {

@@ -155,15 +155,18 @@ impl Session {
 impl Foundation<'_> {
     /// Puts back what is missing; returns whether anything was.
     fn mend(&mut self, ifindex: u32, maps_lost: bool) -> Result<bool, Error> {
-        let slot = self.parent.slot;
-        let entry = self.identity().entry();
-        let dataplane = self.session.dataplane()?;
         if maps_lost {
-            dataplane.register_slot(slot, entry)?;
-        } else if dataplane.parent_is_enforced(slot, ifindex)? {
+            self.register()?;
+        } else if self.session.dataplane()?.parent_is_enforced(self.parent.slot, ifindex)? {
             return Ok(false);
         }
         self.attach_programs().map(|()| true)
+    }
+
+    /// Makes the parent known to all programs.
+    pub(super) fn register(&mut self) -> Result<(), Error> {
+        let (slot, entry) = (self.parent.slot, self.identity().entry());
+        Ok(self.session.dataplane()?.register_slot(slot, entry)?)
     }
 }
 

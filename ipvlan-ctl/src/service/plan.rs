@@ -70,6 +70,13 @@ impl<S> Plan<S> {
         self
     }
 
+    /// The last `count` steps alone: what a controller killed while it takes the plan back would have undone.
+    #[must_use]
+    pub fn last(mut self, count: usize) -> Self {
+        self.steps.drain(..self.steps.len().saturating_sub(count));
+        self
+    }
+
     /// Applies every step; where one fails, takes it and those before it back.
     pub fn apply<C>(&self, context: &mut C) -> Result<(), Failure>
     where
@@ -131,6 +138,7 @@ fn undo<C, S: Step<C>>(steps: &[S], context: &mut C) -> Vec<Error> {
 mod tests {
     use super::*;
 
+    #[derive(Clone)]
     struct Mock {
         name: &'static str,
         apply_fails: bool,
@@ -197,7 +205,10 @@ mod tests {
         let plan = Plan::new(vec![mock("record"), mock("a"), mock("b")]);
         assert_eq!(plan.names(), ["record", "a", "b"]);
         let mut log = Vec::new();
-        assert!(plan.first(2).apply(&mut log).is_ok());
+        assert!(plan.clone().first(2).apply(&mut log).is_ok());
         assert_eq!(log, ["+record", "+a"]);
+        log.clear();
+        assert!(plan.last(2).undo(&mut log).is_empty());
+        assert_eq!(log, ["-b", "-a"]);
     }
 }

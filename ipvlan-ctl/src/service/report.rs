@@ -102,7 +102,7 @@ pub struct EndpointReport {
 pub struct Report {
     pub(super) networks: Vec<Network>,
     pub(super) parents: Vec<Parent>,
-    endpoints: Vec<Endpoint>,
+    pub(super) endpoints: Vec<Endpoint>,
     pub(super) dataplane: Option<Dataplane>,
     /// Whether the store is of an earlier boot, so that no namespace in it exists.
     pub(super) rebooted: bool,

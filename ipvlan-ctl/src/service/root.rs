@@ -69,6 +69,18 @@ impl Root {
             .map_err(|(_, errno)| Error::Root { path: self.dir.clone(), source: errno.into() })
     }
 
+    /// Waits until no other command changes this root, to look at it; `None` where no command has ever been.
+    pub(super) fn lock_to_look(&self) -> Result<Option<Flock<File>>, Error> {
+        let fail = |source| Error::Root { path: self.dir.clone(), source };
+        match File::open(self.dir.join("lock")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(fail(error)),
+            Ok(file) => {
+                Flock::lock(file, FlockArg::LockShared).map(Some).map_err(|(_, errno)| fail(errno.into()))
+            }
+        }
+    }
+
     fn lock_file(&self, name: &str) -> Result<File, Error> {
         let open = || {
             DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;

@@ -29,11 +29,19 @@ pub struct Session {
 impl Session {
     /// Checks the machine, waits for other commands, and clears away what a killed one left.
     pub fn begin(root: &Root) -> Result<Self, Error> {
+        let mut session = Self::open(root)?;
+        session.restore()?;
+        session.repair()?;
+        Ok(session)
+    }
+
+    /// As [`Self::begin`], but takes things as they are.
+    pub(super) fn open(root: &Root) -> Result<Self, Error> {
         let facts = preflight::Facts::gather();
         facts.check()?;
         let lock = root.lock()?;
         let is_new = !root.store().exists();
-        let mut session = Self {
+        Ok(Self {
             root: root.clone(),
             store: Store::open(&root.store())?,
             netlink: Netlink::open()?,
@@ -43,10 +51,7 @@ impl Session {
             cleared: BTreeSet::new(),
             is_new,
             _lock: lock,
-        };
-        session.restore()?;
-        session.repair()?;
-        Ok(session)
+        })
     }
 
     /// What went less than well so far, for the user to know.

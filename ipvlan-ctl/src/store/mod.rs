@@ -14,7 +14,9 @@ use std::{
 };
 
 use ipvlan_common::types::Key;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, backup::Backup, types::FromSqlError};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, backup::Backup, types::FromSqlError,
+};
 
 use crate::model::Slot;
 
@@ -28,6 +30,14 @@ pub enum StoreError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// The file isn't a store any more.
+    #[error("the store {path} is damaged: {why}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says of it.
+        why: String,
     },
     /// SQLite says no.
     #[error("the store failed: {0}")]
@@ -61,7 +71,9 @@ impl Store {
             .mode(0o600)
             .open(path)
             .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-        Self::prepare(Connection::open(path)?)
+        let db = Connection::open(path)?;
+        check(&db, path)?;
+        Self::prepare(db)
     }
 
     /// Opens the store at `path` if there is one, to look at it.
@@ -73,7 +85,7 @@ impl Store {
         }
         // Not read-only: SQLite itself must be able to take back what a killed writer has left half done.
         let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        db.busy_timeout(PATIENCE)?;
+        check(&db, path)?;
         if version(&db)? == schema::VERSION {
             return Ok(Some(Self { db }));
         }
@@ -117,6 +129,21 @@ impl Store {
             .unwrap_or(0);
         let mut slots = (last.saturating_add(1)..=capacity).chain(1..=last.min(capacity));
         Ok(slots.find(|slot| !taken.contains(slot)))
+    }
+}
+
+/// Reads the whole file once, which is small, before anything is written to it or taken from it.
+fn check(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    db.busy_timeout(PATIENCE)?;
+    let damaged = |why| Err(StoreError::Damaged { path: path.to_owned(), why });
+    let answer = db.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    match answer {
+        Ok(answer) if answer == "ok" => Ok(()),
+        Ok(answer) => damaged(answer),
+        Err(error) => match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => damaged(error.to_string()),
+            _ => Err(error.into()),
+        },
     }
 }
 
@@ -308,6 +335,60 @@ pub(crate) mod tests {
         assert_eq!(reader.networks().unwrap()[0].spec.multicast_rate, 500);
         assert_eq!(version(&old).unwrap(), 1);
         assert_eq!(version(&Store::open(&path).unwrap().db).unwrap(), schema::VERSION);
+    }
+
+    #[test]
+    fn every_older_store_is_brought_up_to_date() {
+        let rows = |key: &str, value: &str| {
+            format!(
+                "INSERT INTO parent (slot, {key}, ifindex, name, mac, mode) VALUES (1, {value}, 3, 'eth0', x'020000000001', 'l2');
+                 INSERT INTO network (name, parent, flag, internal, state) VALUES ('a', 1, 'bridge', 0, 'up');
+                 INSERT INTO pool (network, subnet, gateway) VALUES (1, '10.0.0.0/24', '10.0.0.1');
+                 INSERT INTO endpoint (slot, {key}, name, network, ifname, ifindex, netns_label, netns_path, netns_cookie, state)
+                 VALUES (2, {value}, 'one', 1, 'eth0', 44, 'red', '/run/netns/red', 7, 'up');
+                 INSERT INTO address (parent, address, kind, endpoint) VALUES (1, '10.0.0.9', 'ipv4', 2);"
+            )
+        };
+        for age in 1..schema::MIGRATIONS.len() {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("store.sqlite");
+            let old = Connection::open(&path).unwrap();
+            schema::MIGRATIONS[..age].iter().for_each(|step| old.execute_batch(step).unwrap());
+            old.pragma_update(None, "user_version", age as u32).unwrap();
+            let insert = if age < 3 { rows("seal", "7") } else { rows("key", "randomblob(16)") };
+            old.execute_batch(&insert).unwrap();
+            drop(old);
+            let store = Store::open(&path).unwrap();
+            assert_eq!(version(&store.db).unwrap(), schema::VERSION, "from version {age}");
+            assert_eq!(store.networks().unwrap()[0].spec.pools.len(), 1, "from version {age}");
+            let endpoint = store.endpoints().unwrap().remove(0);
+            assert_eq!(endpoint.addresses.ipv4, "10.0.0.9".parse().ok(), "from version {age}");
+            assert_ne!(endpoint.key, [0, 0], "from version {age}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_store_is_named_and_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store.sqlite");
+        let mut store = Store::open(&path).unwrap();
+        store.insert_network(&spec("a", &["10.0.0.0/24"]), &parent(1)).unwrap();
+        drop(store);
+        let whole = std::fs::read(&path).unwrap();
+        let mut overwritten = whole.clone();
+        overwritten[4096..8192].fill(0xa5);
+        for bytes in
+            [b"no database, whatever it is".repeat(9), whole[..whole.len() / 2].to_vec(), overwritten]
+        {
+            std::fs::write(&path, &bytes).unwrap();
+            for error in [Store::open(&path).unwrap_err(), Store::open_existing(&path).unwrap_err()] {
+                assert!(
+                    matches!(&error, StoreError::Damaged { path: named, .. } if *named == path),
+                    "{error}"
+                );
+            }
+            assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        }
     }
 
     #[test]

@@ -4,13 +4,16 @@ mod allowed;
 mod around;
 mod capacity;
 mod changed;
+mod crowd;
 mod duplicates;
 mod isolation;
+mod kill_points;
 mod lab;
 mod lifecycle;
 mod modes;
 mod monitor;
 mod networks;
+mod reconcile;
 mod ring;
 mod root_inside;
 mod shown;
@@ -26,6 +29,9 @@ use ipvlan_tests::harness::Need;
 use libtest_mimic::Arguments;
 
 fn main() -> ExitCode {
+    if let Some(point) = kill_points::asked_for() {
+        return kill_points::die(&point);
+    }
     let tests = [
         allowed::tests(),
         around::tests(),
@@ -44,6 +50,9 @@ fn main() -> ExitCode {
         capacity::tests(),
         changed::tests(),
         duplicates::tests(),
+        reconcile::tests(),
+        kill_points::tests(),
+        crowd::tests(),
     ];
     let arguments = Arguments::from_args();
     let conclusion = libtest_mimic::run(&arguments, tests.into_iter().flatten().collect());

@@ -1,0 +1,360 @@
+//! Where the kernel differs from the store: found by looking, without changing anything.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use serde::Serialize;
+
+use super::{
+    Error, Report,
+    parent::device,
+    slave::{self, Inside},
+};
+use crate::{
+    bpf::{Dataplane, has_tcx},
+    model::{Endpoint, Network, Parent, Slot, State, Xdp},
+    netlink::{Netlink, Netns},
+};
+
+/// In what way something isn't as the store says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The store is of an earlier boot.
+    Rebooted,
+    /// The maps that all networks share aren't pinned.
+    MapsGone,
+    /// A killed command left it so.
+    HalfMade,
+    /// A parent isn't there.
+    ParentGone,
+    /// A parent, or `lo`, lacks a program.
+    ParentUnenforced,
+    /// An endpoint's namespace isn't there.
+    NetnsGone,
+    /// An endpoint's slave isn't in its namespace.
+    SlaveGone,
+    /// An endpoint's slave is in another namespace.
+    SlaveMoved,
+    /// An endpoint's slave lacks a program.
+    SlaveUnenforced,
+    /// The maps lack an entry.
+    EntryMissing,
+    /// The maps have an entry that nobody has.
+    StrayEntry,
+    /// Links are pinned for a slot that nobody has.
+    StrayPin,
+    /// The maps are there, and no network.
+    StrayMaps,
+    /// An ipvlan slave on a parent that no endpoint has.
+    ForeignSlave,
+    /// An address on a slave that isn't its endpoint's.
+    ForeignAddress,
+}
+
+/// What becomes of a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It can be mended.
+    Mendable,
+    /// It was mended.
+    Mended,
+    /// It is for the user to mend, or can't be.
+    Left,
+}
+
+/// Something that isn't as the store says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Finding {
+    /// In what way.
+    pub kind: Kind,
+    /// What it is about.
+    pub object: String,
+    /// What was found.
+    pub found: String,
+    /// What mends it.
+    pub action: String,
+    /// What becomes of it.
+    pub outcome: Outcome,
+    #[serde(skip)]
+    pub(super) mend: Mend,
+}
+
+/// How a finding is mended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mend {
+    /// As every command does when it begins.
+    Begin,
+    ParentPrograms(Slot),
+    ParentEntry(Slot),
+    Programs(Slot),
+    Entries(Slot),
+    DropSlot(Slot),
+    DropAddress(Slot, IpAddr),
+    DropPins(Slot),
+    DropMaps,
+    /// By the user.
+    Not,
+}
+
+impl Finding {
+    fn new(
+        kind: Kind,
+        object: String,
+        found: impl Into<String>,
+        action: impl Into<String>,
+        mend: Mend,
+    ) -> Self {
+        let outcome = if mend == Mend::Not { Outcome::Left } else { Outcome::Mendable };
+        Self { kind, object, found: found.into(), action: action.into(), outcome, mend }
+    }
+}
+
+const PUT_PROGRAMS_BACK: &str = "put its programs back";
+const PUT_ENTRIES_BACK: &str = "put its entries back";
+const CLEAR_AWAY: &str = "clear it away";
+
+fn named(kind: &str, name: impl std::fmt::Display) -> String {
+    format!("{kind} {name}")
+}
+
+impl Report {
+    /// All that isn't as the store says.
+    pub(super) fn survey(&self) -> Result<Vec<Finding>, Error> {
+        let netlink = Netlink::open()?;
+        let mut findings = Vec::new();
+        self.survey_whole(&mut findings);
+        for parent in &self.parents {
+            self.survey_parent(parent, &netlink, &mut findings)?;
+        }
+        for endpoint in &self.endpoints {
+            self.survey_endpoint(endpoint, &mut findings)?;
+        }
+        if let Some(dataplane) = &self.dataplane {
+            self.survey_slots(dataplane, &mut findings)?;
+            self.survey_addresses(dataplane, &mut findings)?;
+            self.survey_pins(dataplane, &mut findings)?;
+        }
+        self.survey_foreign(&netlink, &mut findings)?;
+        Ok(findings)
+    }
+
+    fn survey_whole(&self, findings: &mut Vec<Finding>) {
+        if self.rebooted && !self.networks.is_empty() {
+            let action = "put the parents' programs back, clear the endpoints away";
+            let object = "the store".to_owned();
+            findings.push(Finding::new(
+                Kind::Rebooted,
+                object,
+                "it is of an earlier boot",
+                action,
+                Mend::Begin,
+            ));
+        }
+        if self.dataplane.is_none() && self.networks.iter().any(|network| network.state == State::Up) {
+            let found = "the maps are not pinned, so nothing is enforced";
+            let action = "make them, and put all programs back";
+            let object = "all networks".to_owned();
+            findings.push(Finding::new(Kind::MapsGone, object, found, action, Mend::Begin));
+        }
+        for network in self.networks.iter().filter(|network| network.state != State::Up) {
+            findings.push(half_made(named("network", &network.spec.name), network.state));
+        }
+    }
+
+    fn survey_parent(
+        &self,
+        parent: &Parent,
+        netlink: &Netlink,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), Error> {
+        let object = named("parent", &parent.name);
+        let Some(device) = device(netlink, parent)? else {
+            let found = "it is gone, or another interface has its name";
+            let (action, mend) = match parent.made {
+                Some(_) => ("make it again", Mend::Begin),
+                None => ("bring it back with its MAC address, then reconcile again", Mend::Not),
+            };
+            findings.push(Finding::new(Kind::ParentGone, object, found, action, mend));
+            return Ok(());
+        };
+        // Without maps, nothing has programs; half made, it needs none.
+        let is_up = |network: &&Network| network.parent == parent.slot && network.state == State::Up;
+        let (Some(dataplane), Some(_)) = (&self.dataplane, self.networks.iter().find(is_up)) else {
+            return Ok(());
+        };
+        let wants_xdp = matches!(parent.xdp, Xdp::Native | Xdp::Generic);
+        if !dataplane.parent_is_enforced(parent.slot, device.index)?
+            || wants_xdp && !dataplane.xdp_is_on(parent.slot, device.index)?
+        {
+            let (found, mend) = ("a program of its, or on lo, is missing", Mend::ParentPrograms(parent.slot));
+            findings.push(Finding::new(Kind::ParentUnenforced, object, found, PUT_PROGRAMS_BACK, mend));
+        }
+        Ok(())
+    }
+
+    fn survey_endpoint(&self, endpoint: &Endpoint, findings: &mut Vec<Finding>) -> Result<(), Error> {
+        let object = named("endpoint", &endpoint.name);
+        if endpoint.state != State::Up {
+            findings.push(half_made(object, endpoint.state));
+            return Ok(());
+        }
+        let label = &endpoint.netns.label;
+        let netns = Netns::find(&endpoint.netns).filter(|_| !self.rebooted);
+        let (Some(netns), Some(parent)) = (netns, self.parent(endpoint.parent)) else {
+            let found = format!("its namespace '{label}' is gone");
+            findings.push(Finding::new(Kind::NetnsGone, object, found, CLEAR_AWAY, Mend::Begin));
+            return Ok(());
+        };
+        let inside = Inside::open(netns)?;
+        if slave::find(&inside.netlink, endpoint, parent)?.is_none() {
+            findings.push(self.lost_slave(endpoint, object)?);
+            return Ok(());
+        }
+        for address in inside.netlink.addresses(endpoint.ifindex)? {
+            if !endpoint.addresses.iter().any(|own| own == address) {
+                let found = format!("its slave has {address}, which isn't its own");
+                let action = format!("remove that address in namespace '{label}'");
+                findings.push(Finding::new(Kind::ForeignAddress, object.clone(), found, action, Mend::Not));
+            }
+        }
+        let Some(dataplane) = &self.dataplane else { return Ok(()) };
+        if !inside.netns.run(|| dataplane.endpoint_is_enforced(endpoint.slot, endpoint.ifindex))?? {
+            let (found, mend) = ("a program of its slave is missing", Mend::Programs(endpoint.slot));
+            findings.push(Finding::new(Kind::SlaveUnenforced, object, found, PUT_PROGRAMS_BACK, mend));
+        }
+        Ok(())
+    }
+
+    /// The user has lost an endpoint whose namespace lives on, and may not know.
+    fn lost_slave(&self, endpoint: &Endpoint, object: String) -> Result<Finding, Error> {
+        let Endpoint { netns, name, .. } = endpoint;
+        let device = match &self.dataplane {
+            Some(dataplane) if has_tcx() => dataplane.endpoint_device(endpoint.slot)?,
+            _ => None,
+        };
+        Ok(if let Some(ifindex) = device {
+            let found = format!("its slave, number {ifindex}, was moved out of '{}'", netns.label);
+            let action = format!("it stays enforced; to remove it: ipvlan-ctl detach {name}");
+            Finding::new(Kind::SlaveMoved, object, found, action, Mend::Not)
+        } else {
+            let found = format!("its slave is gone from '{}'", netns.label);
+            let action = format!("to attach it again, first: ipvlan-ctl detach {name}");
+            Finding::new(Kind::SlaveGone, object, found, action, Mend::Not)
+        })
+    }
+
+    fn survey_slots(&self, dataplane: &Dataplane, findings: &mut Vec<Finding>) -> Result<(), Error> {
+        let slots = dataplane.slots()?;
+        let parents = self.parents.iter().filter(|parent| self.is_in_use(parent.slot)).map(|parent| {
+            (parent.slot, parent.key, named("parent", &parent.name), Mend::ParentEntry(parent.slot))
+        });
+        let endpoints =
+            self.endpoints.iter().filter(|endpoint| endpoint.state == State::Up).map(|endpoint| {
+                (endpoint.slot, endpoint.key, named("endpoint", &endpoint.name), Mend::Entries(endpoint.slot))
+            });
+        for (slot, key, object, mend) in parents.chain(endpoints) {
+            if slots.get(&slot) != Some(&key) {
+                let found = "the maps don't know it, so what it sends is dropped";
+                findings.push(Finding::new(Kind::EntryMissing, object, found, PUT_ENTRIES_BACK, mend));
+            }
+        }
+        for slot in slots.into_keys().filter(|slot| !self.has_owner(*slot)) {
+            let (found, mend) = ("the maps have it, and nobody has its slot", Mend::DropSlot(slot));
+            findings.push(Finding::new(Kind::StrayEntry, named("slot", slot), found, CLEAR_AWAY, mend));
+        }
+        Ok(())
+    }
+
+    fn survey_addresses(&self, dataplane: &Dataplane, findings: &mut Vec<Finding>) -> Result<(), Error> {
+        let mut kept = dataplane.addresses()?;
+        for endpoint in &self.endpoints {
+            for address in endpoint.addresses.iter() {
+                let slot = kept.remove(&(endpoint.parent, address));
+                if endpoint.state == State::Up && slot != Some(endpoint.slot) {
+                    let object = named("endpoint", &endpoint.name);
+                    let found = format!("the maps don't know its address {address}");
+                    let mend = Mend::Entries(endpoint.slot);
+                    findings.push(Finding::new(Kind::EntryMissing, object, found, PUT_ENTRIES_BACK, mend));
+                }
+            }
+        }
+        for (parent, address) in kept.into_keys() {
+            let (found, mend) = ("the maps have it, and nobody has it", Mend::DropAddress(parent, address));
+            findings.push(Finding::new(Kind::StrayEntry, named("address", address), found, CLEAR_AWAY, mend));
+        }
+        Ok(())
+    }
+
+    fn survey_pins(&self, dataplane: &Dataplane, findings: &mut Vec<Finding>) -> Result<(), Error> {
+        let mut alive = false;
+        for slot in dataplane.pinned_slots().into_iter().filter(|slot| !self.has_owner(*slot)) {
+            let object = named("pins of slot", slot);
+            // Taken off a slave that lives on, they would set it free.
+            let finding = if let Some(ifindex) = dataplane.endpoint_device(slot)? {
+                alive = true;
+                let found = format!("they confine interface number {ifindex}, which is no endpoint's");
+                let action = "delete that interface, or end what holds its namespace";
+                Finding::new(Kind::StrayPin, object, found, action, Mend::Not)
+            } else {
+                Finding::new(Kind::StrayPin, object, "nobody has its slot", CLEAR_AWAY, Mend::DropPins(slot))
+            };
+            findings.push(finding);
+        }
+        if self.networks.is_empty() && !alive {
+            let (object, found) = ("the maps".to_owned(), "they are pinned, and there is no network");
+            findings.push(Finding::new(Kind::StrayMaps, object, found, CLEAR_AWAY, Mend::DropMaps));
+        }
+        Ok(())
+    }
+
+    fn survey_foreign(&self, netlink: &Netlink, findings: &mut Vec<Finding>) -> Result<(), Error> {
+        let mut parents = Vec::new();
+        for parent in &self.parents {
+            parents.extend(device(netlink, parent)?.map(|device| (parent, device.index)));
+        }
+        if parents.is_empty() {
+            return Ok(());
+        }
+        let home = Netns::current()?;
+        let named: BTreeMap<u64, String> = Netns::names()
+            .into_iter()
+            .filter_map(|name| Some((Netns::named(&name).ok()?.identity().cookie, name)))
+            .collect();
+        for netns in Netns::all() {
+            // It may end while it is looked at.
+            let Ok(inside) = Netlink::open_in(&netns) else { continue };
+            let cookie = netns.identity().cookie;
+            let place = named.get(&cookie).unwrap_or(&netns.identity().label);
+            for (parent, ifindex) in &parents {
+                for slave in inside.slaves_on(*ifindex, &home)? {
+                    let is_own = |it: &Endpoint| it.ifindex == slave.index && it.netns.cookie == cookie;
+                    if self.endpoints.iter().any(is_own) {
+                        continue;
+                    }
+                    let found = format!("ipvlan slave {} in '{place}' is no endpoint's", slave.name);
+                    let action = format!("remove it there: ip link del {}", slave.name);
+                    let object = format!("parent {}", parent.name);
+                    findings.push(Finding::new(Kind::ForeignSlave, object, found, action, Mend::Not));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_in_use(&self, parent: Slot) -> bool {
+        self.networks.iter().any(|network| network.parent == parent && network.state == State::Up)
+    }
+
+    fn has_owner(&self, slot: Slot) -> bool {
+        self.parent(slot).is_some() || self.endpoints.iter().any(|endpoint| endpoint.slot == slot)
+    }
+}
+
+fn half_made(object: String, state: State) -> Finding {
+    let found = format!("a command was killed while it was {state}");
+    Finding::new(Kind::HalfMade, object, found, CLEAR_AWAY, Mend::Begin)
+}
