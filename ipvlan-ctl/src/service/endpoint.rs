@@ -150,6 +150,8 @@ pub enum EndpointStep {
     Up,
     /// Its default routes.
     Routes,
+    /// Its name, in the hosts files of its network.
+    Names,
     /// The endpoint is complete.
     Commit,
 }
@@ -168,6 +170,7 @@ impl EndpointStep {
             Self::Configure,
             Self::Up,
             Self::Routes,
+            Self::Names,
             Self::Commit,
         ])
     }
@@ -185,6 +188,7 @@ impl Step<Attachment<'_>> for EndpointStep {
             Self::Configure => "configure",
             Self::Up => "up",
             Self::Routes => "routes",
+            Self::Names => "names",
             Self::Commit => "commit",
         }
     }
@@ -204,6 +208,7 @@ impl Step<Attachment<'_>> for EndpointStep {
             Self::Configure => context.configure()?,
             Self::Up => context.set_up()?,
             Self::Routes => context.add_routes()?,
+            Self::Names => context.add_names()?,
             Self::Commit => context.session.store.set_endpoint_state(slot, State::Up)?,
         }
         Ok(())
@@ -225,6 +230,7 @@ impl Step<Attachment<'_>> for EndpointStep {
                 }
             }
             Self::Slave => context.delete_slave()?,
+            Self::Names => context.remove_names()?,
             Self::Programs | Self::Move | Self::Configure | Self::Up | Self::Routes => {}
             Self::Commit => context.session.store.set_endpoint_state(slot, State::Closing)?,
         }

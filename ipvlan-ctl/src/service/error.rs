@@ -5,9 +5,10 @@ use std::{io, net::IpAddr, path::PathBuf};
 use ipnet::IpNet;
 use ipvlan_common::{DropReason, schema::MAX_CAPACITY};
 
-use super::preflight::MINIMUM_KERNEL;
+use super::{ContainerError, preflight::MINIMUM_KERNEL};
 use crate::{
     bpf::BpfError,
+    hosts::HostsError,
     ipam::Exhausted,
     model::{Flag, Invalid, Mode, Slot, Xdp},
     netlink::{NetlinkError, Netns, NetnsError},
@@ -32,6 +33,12 @@ pub enum Error {
     /// Programs and maps.
     #[error(transparent)]
     Bpf(#[from] BpfError),
+    /// A hosts file.
+    #[error(transparent)]
+    Hosts(#[from] HostsError),
+    /// A container.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
     /// A full subnet.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
@@ -300,6 +307,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Invalid(invalid) => return invalid.hint(),
+            Self::Container(error) => return error.hint(),
             Self::Store(StoreError::Open { .. }) | Self::NotPermitted(_) => {
                 "run as root, for instance with sudo".into()
             }

@@ -1,17 +1,23 @@
-//! A command in a namespace, in the foreground.
+//! A command in a namespace, in the foreground, with the names of its network.
 
 use std::{
+    ffi::{CStr, CString},
     io,
     os::{
         fd::{AsFd as _, AsRawFd as _, BorrowedFd},
-        unix::process::{CommandExt as _, ExitStatusExt as _},
+        unix::{
+            ffi::OsStrExt as _,
+            process::{CommandExt as _, ExitStatusExt as _},
+        },
     },
+    path::Path,
     process::{Child, Command},
 };
 
 use nix::{
     libc,
-    sched::{CloneFlags, setns},
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, setns, unshare},
     sys::{
         signal::{SigSet, Signal, kill},
         signalfd::SignalFd,
@@ -19,8 +25,11 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{AttachRequest, Error, Root, Session};
-use crate::netlink::Netns;
+use super::{AttachRequest, Error, Report, Root, Session, names::hosts_file};
+use crate::{
+    hosts::{ETC_HOSTS, HostsFile},
+    netlink::Netns,
+};
 
 /// Signals that are the command's to act on.
 const FORWARDED: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
@@ -43,7 +52,7 @@ pub fn run(root: &Root, request: &AttachRequest, command: &[String]) -> Result<R
     let mut warnings = session.take_warnings();
     // Other commands may go on while this one lasts.
     drop(session);
-    let result = in_foreground(netns.as_fd(), command);
+    let result = in_foreground(netns.as_fd(), &hosts_file(root, &endpoint), command);
     let mut session = Session::begin(root)?;
     match session.detach(endpoint.name.as_str()) {
         // Another command has detached it meanwhile.
@@ -54,11 +63,18 @@ pub fn run(root: &Root, request: &AttachRequest, command: &[String]) -> Result<R
     result.map(|code| Ran { code, warnings }).map_err(|source| fail(command, source))
 }
 
+/// Runs `command` in the namespace of the endpoint `name`.
+pub fn exec(root: &Root, name: &str, command: &[String]) -> Result<u8, Error> {
+    let report = Report::read(root)?;
+    let (endpoint, netns) = report.place(name)?;
+    in_foreground(netns.as_fd(), &hosts_file(root, endpoint), command).map_err(|source| fail(command, source))
+}
+
 fn fail(command: &[String], source: io::Error) -> Error {
     Error::Command { command: command.first().cloned().unwrap_or_default(), source }
 }
 
-fn in_foreground(netns: BorrowedFd<'_>, command: &[String]) -> io::Result<u8> {
+fn in_foreground(netns: BorrowedFd<'_>, hosts: &HostsFile, command: &[String]) -> io::Result<u8> {
     let [program, arguments @ ..] = command else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
@@ -69,21 +85,39 @@ fn in_foreground(netns: BorrowedFd<'_>, command: &[String]) -> io::Result<u8> {
     let signals = SignalFd::new(&watched)?;
 
     let fd = netns.as_raw_fd();
+    let hosts = [hosts.path(), Path::new(ETC_HOSTS)];
+    let hosts = if hosts.iter().all(|path| path.exists()) {
+        let [own, etc] = hosts.map(|path| CString::new(path.as_os_str().as_bytes()));
+        Some((own?, etc?))
+    } else {
+        None
+    };
     let mut command = Command::new(program);
     command.args(arguments);
     let enter = move || {
         // SAFETY: the descriptor is a copy of the caller's, which outlives spawn().
         let netns = unsafe { BorrowedFd::borrow_raw(fd) };
         setns(netns, CloneFlags::CLONE_NEWNET)?;
+        if let Some((own, etc)) = &hosts {
+            mount_hosts(own, etc)?;
+        }
         before.thread_set_mask()?;
         Ok(())
     };
-    // SAFETY: setns(2) and pthread_sigmask(3) are async-signal-safe, and nothing is allocated.
+    // SAFETY: these are system calls and pthread_sigmask(3), all async-signal-safe, and nothing is allocated.
     unsafe { command.pre_exec(enter) };
     let mut child = command.spawn()?;
     let status = wait(&mut child, &signals);
     before.thread_set_mask()?;
     status
+}
+
+/// Has this process see the file `own` as `etc`, in a mount namespace that still gets what is mounted and unmounted outside.
+fn mount_hosts(own: &CStr, etc: &CStr) -> nix::Result<()> {
+    let nothing = None::<&CStr>;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(nothing, c"/", nothing, MsFlags::MS_REC | MsFlags::MS_SLAVE, nothing)?;
+    mount(Some(own), etc, nothing, MsFlags::MS_BIND, nothing)
 }
 
 fn wait(child: &mut Child, signals: &SignalFd) -> io::Result<u8> {

@@ -2,10 +2,12 @@
 
 mod attach;
 mod condition;
+mod container;
 mod endpoint;
 mod error;
 mod exec;
 mod monitor;
+mod names;
 mod network;
 mod parent;
 mod plan;
@@ -18,9 +20,10 @@ mod slave;
 mod upgrade;
 
 pub use attach::{AttachRequest, Target};
+pub use container::ContainerError;
 pub use endpoint::{Attachment, EndpointStep};
 pub use error::Error;
-pub use exec::{Ran, run};
+pub use exec::{Ran, exec, run};
 pub use monitor::{Dropped, Monitor, Packet, Seen};
 pub use network::{Foundation, NetworkStep};
 pub use plan::{Failure, Plan, Step};

@@ -9,6 +9,7 @@ mod lab;
 mod lifecycle;
 mod modes;
 mod monitor;
+mod names;
 mod ring;
 mod root_inside;
 mod shown;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         isolation::tests(),
         modes::tests(),
         monitor::tests(),
+        names::tests(),
         ring::tests(),
         root_inside::tests(),
         xdp::tests(),
