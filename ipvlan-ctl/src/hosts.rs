@@ -55,49 +55,49 @@ impl HostsFile {
 
     fn try_write(&self, entries: &[String]) -> io::Result<()> {
         let text = match fs::read_to_string(&self.path) {
-            Ok(text) => Some(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && entries.is_empty() => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read?,
         };
-        let parts =
-            text.as_deref().map_or(Parts { others: String::new(), made: true, has_block: false }, |text| {
-                Parts::of(text, &self.mark)
-            });
-        if entries.is_empty() && !parts.has_block {
-            return Ok(());
+        let parts = Parts::of(&text, &self.mark);
+        if parts.has_block || !entries.is_empty() {
+            let machine = fs::read_to_string(ETC_HOSTS).unwrap_or_default();
+            self.overwrite(&parts.with(entries, &self.mark, &localhost(&machine)), &text)?;
         }
-        let machine = fs::read_to_string(ETC_HOSTS).unwrap_or_default();
-        self.overwrite(&parts.with(entries, &self.mark, &localhost(&machine)), text.as_deref())?;
         if entries.is_empty() && parts.is_empty() {
-            fs::remove_file(&self.path)?;
-            // They stay where they hold anything else.
-            let _ = self.path.ancestors().skip(1).take(2).try_for_each(fs::remove_dir);
+            self.remove()?;
         }
         Ok(())
     }
 
     /// Whoever reads meanwhile sees the old names or the new ones: what the new text is shorter by goes only once it is blank.
-    fn overwrite(&self, new: &str, old: Option<&str>) -> io::Result<()> {
-        if old == Some(new) {
+    fn overwrite(&self, new: &str, old: &str) -> io::Result<()> {
+        if old == new {
             return Ok(());
         }
-        if old.is_none()
-            && let Some(directory) = self.path.parent()
-        {
+        if let Some(directory) = self.path.parent() {
             DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
         }
         let mut options = OpenOptions::new();
-        options.write(true).create(old.is_none()).mode(0o644);
         // A link may lead to the host's own file, where these names don't belong.
-        let file = options.custom_flags(OFlag::O_NOFOLLOW.bits()).open(&self.path)?;
-        if old.is_none() {
+        options.write(true).create(true).truncate(false).custom_flags(OFlag::O_NOFOLLOW.bits());
+        let file = options.open(&self.path)?;
+        if old.is_empty() {
             // Whoever a command runs as reads it, whatever our umask.
             file.set_permissions(Permissions::from_mode(0o644))?;
         }
-        let blank = "\n".repeat(old.map_or(0, str::len).saturating_sub(new.len()));
+        let blank = "\n".repeat(old.len().saturating_sub(new.len()));
         file.write_all_at(format!("{new}{blank}").as_bytes(), 0)?;
         file.set_len(new.len() as u64)
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // Directories stay where they hold anything else.
+        let _ = self.path.ancestors().skip(1).take(2).try_for_each(fs::remove_dir);
+        Ok(())
     }
 }
 
@@ -127,8 +127,8 @@ impl Parts {
                 made: lines[first..last].iter().any(|line| line.trim_end() == MADE),
                 has_block: true,
             },
-            // Half a block tells nobody which lines are ours.
-            _ => Self { others: text.to_owned(), made: false, has_block: false },
+            // Half a block tells nobody which lines are ours. An empty file is one that a command killed meanwhile has made.
+            _ => Self { others: text.to_owned(), made: text.is_empty(), has_block: false },
         }
     }
 
@@ -245,6 +245,11 @@ mod tests {
         assert!(text.ends_with("# END ipvlan-ctl /r\n"), "{text}");
         file.write(&[]).unwrap();
         assert!(!dir.path().join("netns").exists() && dir.path().exists());
+        // As a killed command leaves it.
+        fs::create_dir_all(file.path().parent().unwrap()).unwrap();
+        fs::write(file.path(), "").unwrap();
+        file.write(&[]).unwrap();
+        assert!(!dir.path().join("netns").exists());
     }
 
     #[test]

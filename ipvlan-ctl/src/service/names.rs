@@ -7,7 +7,7 @@ use std::{
 
 use super::{Attachment, Error, Root, Session};
 use crate::{
-    hosts::{HostsFile, entry},
+    hosts::{HostsError, HostsFile, entry},
     model::{Endpoint, Flag, Network, State},
 };
 
@@ -54,7 +54,7 @@ impl Session {
         network: &Network,
         endpoint: &Endpoint,
         present: bool,
-    ) -> Result<Vec<crate::hosts::HostsError>, Error> {
+    ) -> Result<Vec<HostsError>, Error> {
         let networks = self.store.networks()?;
         let mut endpoints = self.store.endpoints()?;
         endpoints.retain(|other| other.state == State::Up && other.slot != endpoint.slot);
