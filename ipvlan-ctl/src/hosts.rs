@@ -42,18 +42,12 @@ impl HostsFile {
         Self { path, mark: format!("ipvlan-ctl {}", owner.display()) }
     }
 
-    /// Where it is.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Has the block say `entries` and nothing else. Without any it goes, and with it a file that was made for it.
-    pub fn write(&self, entries: &[String]) -> Result<(), HostsError> {
+    /// Has the block say `entries`, whole lines, and nothing else. Without any it goes, and with it a file that was made for it.
+    pub fn write(&self, entries: &str) -> Result<(), HostsError> {
         self.try_write(entries).map_err(|source| HostsError { path: self.path.clone(), source })
     }
 
-    fn try_write(&self, entries: &[String]) -> io::Result<()> {
+    fn try_write(&self, entries: &str) -> io::Result<()> {
         let text = match fs::read_to_string(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             read => read?,
@@ -104,7 +98,7 @@ impl HostsFile {
 /// A line of a hosts file.
 #[must_use]
 pub fn entry(address: IpAddr, name: &str) -> String {
-    format!("{address}\t{name}")
+    format!("{address}\t{name}\n")
 }
 
 /// What a file consists of.
@@ -137,24 +131,15 @@ impl Parts {
     }
 
     /// The whole file again. A file that was made for the block and then got lines of others keeps `localhost` without it.
-    fn with(&self, entries: &[String], mark: &str, localhost: &[&str]) -> String {
-        let localhost = localhost.iter().filter(|_| self.made).map(|line| (*line).to_owned());
-        let mut text = self.others.clone();
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
+    fn with(&self, entries: &str, mark: &str, localhost: &str) -> String {
+        let Self { others, made, .. } = self;
+        let separator = if others.is_empty() || others.ends_with('\n') { "" } else { "\n" };
+        let (note, localhost) = if *made { (format!("{MADE}\n"), localhost) } else { (String::new(), "") };
+        if entries.is_empty() {
+            return format!("{others}{separator}{localhost}");
         }
-        let made = self.made.then(|| MADE.to_owned());
-        let lines: Vec<_> = if entries.is_empty() {
-            localhost.collect()
-        } else {
-            let block = made.into_iter().chain(localhost).chain(entries.iter().cloned());
-            [begin(mark)].into_iter().chain(block).chain([end(mark)]).collect()
-        };
-        for line in lines {
-            text += &line;
-            text.push('\n');
-        }
-        text
+        let (begin, end) = (begin(mark), end(mark));
+        format!("{others}{separator}{begin}\n{note}{localhost}{entries}{end}\n")
     }
 }
 
@@ -167,12 +152,12 @@ fn end(mark: &str) -> String {
 }
 
 /// The lines of a hosts file that are true in every namespace.
-fn localhost(text: &str) -> Vec<&str> {
+fn localhost(text: &str) -> String {
     let is_loopback = |line: &&str| {
         let address = line.split_whitespace().next().and_then(|word| word.parse::<IpAddr>().ok());
         address.is_some_and(|address| address.is_loopback())
     };
-    text.lines().filter(is_loopback).collect()
+    text.lines().filter(is_loopback).map(|line| format!("{line}\n")).collect()
 }
 
 #[cfg(test)]
@@ -183,14 +168,14 @@ mod tests {
 
     const MARK: &str = "ipvlan-ctl /r";
 
-    fn entries() -> Vec<String> {
-        vec![entry("10.0.0.2".parse().unwrap(), "a"), entry("fd00::2".parse().unwrap(), "a")]
+    fn entries() -> String {
+        ["10.0.0.2", "fd00::2"].map(|address| entry(address.parse().unwrap(), "a")).concat()
     }
 
     #[test]
     fn a_file_of_others_keeps_their_lines() {
         let before = "127.0.0.1 localhost\n10.9.9.9 printer\n";
-        let with = Parts::of(before, MARK).with(&entries(), MARK, &["::1 localhost"]);
+        let with = Parts::of(before, MARK).with(&entries(), MARK, "::1 localhost\n");
         assert_eq!(
             with,
             format!("{before}# BEGIN {MARK}\n10.0.0.2\ta\nfd00::2\ta\n# END {MARK}\n"),
@@ -198,17 +183,17 @@ mod tests {
         );
         let parts = Parts::of(&with, MARK);
         assert!(parts.has_block && !parts.made && !parts.is_empty());
-        assert_eq!(parts.with(&[], MARK, &["::1 localhost"]), before);
+        assert_eq!(parts.with("", MARK, "::1 localhost\n"), before);
         // What is written behind the block stays as well.
         let parts = Parts::of(&format!("{with}10.9.9.8 scanner"), MARK);
-        assert_eq!(parts.with(&[], MARK, &[]), format!("{before}10.9.9.8 scanner\n"));
+        assert_eq!(parts.with("", MARK, ""), format!("{before}10.9.9.8 scanner\n"));
     }
 
     #[test]
     fn blocks_of_several_owners() {
-        let one = Parts::of("", MARK).with(&entries(), MARK, &[]);
-        let two = Parts::of(&one, "other").with(&entries(), "other", &[]);
-        assert_eq!(Parts::of(&two, "other").with(&[], "other", &[]), one);
+        let one = Parts::of("", MARK).with(&entries(), MARK, "");
+        let two = Parts::of(&one, "other").with(&entries(), "other", "");
+        assert_eq!(Parts::of(&two, "other").with("", "other", ""), one);
     }
 
     #[test]
@@ -221,10 +206,10 @@ mod tests {
     proptest! {
         #[test]
         fn without_the_block_all_is_as_before(text in "([a-z0-9 #.\t]{0,20}\n){0,6}") {
-            let with = Parts::of(&text, MARK).with(&entries(), MARK, &[]);
+            let with = Parts::of(&text, MARK).with(&entries(), MARK, "");
             let parts = Parts::of(&with, MARK);
-            prop_assert_eq!(parts.with(&entries(), MARK, &[]), with);
-            prop_assert_eq!(parts.with(&[], MARK, &[]), text);
+            prop_assert_eq!(parts.with(&entries(), MARK, ""), with);
+            prop_assert_eq!(parts.with("", MARK, ""), text);
         }
     }
 
@@ -232,23 +217,23 @@ mod tests {
     fn a_file_comes_and_goes_with_its_block() {
         let dir = tempfile::tempdir().unwrap();
         let file = HostsFile::new(dir.path().join("netns/red/hosts"), Path::new("/r"));
-        file.write(&[]).unwrap();
-        assert!(!file.path().exists());
+        file.write("").unwrap();
+        assert!(!file.path.exists());
         file.write(&entries()).unwrap();
-        let text = fs::read_to_string(file.path()).unwrap();
+        let text = fs::read_to_string(&file.path).unwrap();
         assert!(text.contains(MADE) && text.contains("10.0.0.2\ta\n"), "{text}");
         // What is mounted elsewhere is the file, not its path.
-        let mounted = fs::File::open(file.path()).unwrap();
-        file.write(&entries()[..1]).unwrap();
+        let mounted = fs::File::open(&file.path).unwrap();
+        file.write("10.0.0.2\ta\n").unwrap();
         let text = io::read_to_string(&mounted).unwrap();
         assert!(text.contains("10.0.0.2\ta\n") && !text.contains("fd00::2"), "{text}");
         assert!(text.ends_with("# END ipvlan-ctl /r\n"), "{text}");
-        file.write(&[]).unwrap();
+        file.write("").unwrap();
         assert!(!dir.path().join("netns").exists() && dir.path().exists());
         // As a killed command leaves it.
-        fs::create_dir_all(file.path().parent().unwrap()).unwrap();
-        fs::write(file.path(), "").unwrap();
-        file.write(&[]).unwrap();
+        fs::create_dir_all(file.path.parent().unwrap()).unwrap();
+        fs::write(&file.path, "").unwrap();
+        file.write("").unwrap();
         assert!(!dir.path().join("netns").exists());
     }
 
@@ -257,10 +242,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = HostsFile::new(dir.path().join("hosts"), Path::new("/r"));
         file.write(&entries()).unwrap();
-        let text = fs::read_to_string(file.path()).unwrap();
-        fs::write(file.path(), format!("10.9.9.9 printer\n{text}")).unwrap();
-        file.write(&[]).unwrap();
-        let text = fs::read_to_string(file.path()).unwrap();
+        let text = fs::read_to_string(&file.path).unwrap();
+        fs::write(&file.path, format!("10.9.9.9 printer\n{text}")).unwrap();
+        file.write("").unwrap();
+        let text = fs::read_to_string(&file.path).unwrap();
         assert!(text.starts_with("10.9.9.9 printer\n") && !text.contains("10.0.0.2"), "{text}");
     }
 
@@ -279,6 +264,6 @@ mod tests {
     fn localhost_is_what_loopback_addresses_are_called() {
         let text =
             "# c\n127.0.0.1\tlocalhost\n127.0.1.1 me\n10.0.0.1 x\n::1 localhost ip6-localhost\nff02::1 all\n";
-        assert_eq!(localhost(text), ["127.0.0.1\tlocalhost", "127.0.1.1 me", "::1 localhost ip6-localhost"]);
+        assert_eq!(localhost(text), "127.0.0.1\tlocalhost\n127.0.1.1 me\n::1 localhost ip6-localhost\n");
     }
 }

@@ -208,7 +208,7 @@ impl Step<Attachment<'_>> for EndpointStep {
             Self::Configure => context.configure()?,
             Self::Up => context.set_up()?,
             Self::Routes => context.add_routes()?,
-            Self::Names => context.add_names()?,
+            Self::Names => context.write_names(true)?,
             Self::Commit => context.session.store.set_endpoint_state(slot, State::Up)?,
         }
         Ok(())
@@ -230,7 +230,7 @@ impl Step<Attachment<'_>> for EndpointStep {
                 }
             }
             Self::Slave => context.delete_slave()?,
-            Self::Names => context.remove_names()?,
+            Self::Names => context.write_names(false)?,
             Self::Programs | Self::Move | Self::Configure | Self::Up | Self::Routes => {}
             Self::Commit => context.session.store.set_endpoint_state(slot, State::Closing)?,
         }

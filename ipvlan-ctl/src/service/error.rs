@@ -8,7 +8,6 @@ use ipvlan_common::{DropReason, schema::MAX_CAPACITY};
 use super::{ContainerError, preflight::MINIMUM_KERNEL};
 use crate::{
     bpf::BpfError,
-    hosts::HostsError,
     ipam::Exhausted,
     model::{Flag, Invalid, Mode, Slot, Xdp},
     netlink::{NetlinkError, Netns, NetnsError},
@@ -33,9 +32,6 @@ pub enum Error {
     /// Programs and maps.
     #[error(transparent)]
     Bpf(#[from] BpfError),
-    /// A hosts file.
-    #[error(transparent)]
-    Hosts(#[from] HostsError),
     /// A container.
     #[error(transparent)]
     Container(#[from] ContainerError),

@@ -25,11 +25,8 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{AttachRequest, Error, Report, Root, Session, names::hosts_file};
-use crate::{
-    hosts::{ETC_HOSTS, HostsFile},
-    netlink::Netns,
-};
+use super::{AttachRequest, Error, Report, Root, Session, names::hosts_path};
+use crate::{hosts::ETC_HOSTS, netlink::Netns};
 
 /// Signals that are the command's to act on.
 const FORWARDED: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
@@ -52,7 +49,7 @@ pub fn run(root: &Root, request: &AttachRequest, command: &[String]) -> Result<R
     let mut warnings = session.take_warnings();
     // Other commands may go on while this one lasts.
     drop(session);
-    let result = in_foreground(netns.as_fd(), &hosts_file(root, &endpoint), command);
+    let result = in_foreground(netns.as_fd(), &hosts_path(root, &endpoint), command);
     let mut session = Session::begin(root)?;
     match session.detach(endpoint.name.as_str()) {
         // Another command has detached it meanwhile.
@@ -67,14 +64,14 @@ pub fn run(root: &Root, request: &AttachRequest, command: &[String]) -> Result<R
 pub fn exec(root: &Root, name: &str, command: &[String]) -> Result<u8, Error> {
     let report = Report::read(root)?;
     let (endpoint, netns) = report.place(name)?;
-    in_foreground(netns.as_fd(), &hosts_file(root, endpoint), command).map_err(|source| fail(command, source))
+    in_foreground(netns.as_fd(), &hosts_path(root, endpoint), command).map_err(|source| fail(command, source))
 }
 
 fn fail(command: &[String], source: io::Error) -> Error {
     Error::Command { command: command.first().cloned().unwrap_or_default(), source }
 }
 
-fn in_foreground(netns: BorrowedFd<'_>, hosts: &HostsFile, command: &[String]) -> io::Result<u8> {
+fn in_foreground(netns: BorrowedFd<'_>, hosts: &Path, command: &[String]) -> io::Result<u8> {
     let [program, arguments @ ..] = command else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
@@ -85,7 +82,7 @@ fn in_foreground(netns: BorrowedFd<'_>, hosts: &HostsFile, command: &[String]) -
     let signals = SignalFd::new(&watched)?;
 
     let fd = netns.as_raw_fd();
-    let hosts = [hosts.path(), Path::new(ETC_HOSTS)];
+    let hosts = [hosts, Path::new(ETC_HOSTS)];
     let hosts = if hosts.iter().all(|path| path.exists()) {
         let [own, etc] = hosts.map(|path| CString::new(path.as_os_str().as_bytes()));
         Some((own?, etc?))

@@ -1,98 +1,74 @@
 //! Endpoints of a network know each other by name, by way of hosts files.
 
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
     path::{Path, PathBuf},
 };
 
-use super::{Attachment, Error, Root, Session};
+use super::{Attachment, Error, Root};
 use crate::{
-    hosts::{HostsError, HostsFile, entry},
-    model::{Endpoint, Flag, Network, State},
+    hosts::{HostsFile, entry},
+    model::{Endpoint, Flag, State},
 };
 
 /// Where `ip netns exec NAME` looks for the files that it mounts over those of /etc.
 const NETNS_FILES: &str = "/etc/netns";
 
-/// The hosts file of an endpoint: by the convention of ip-netns(8) where its namespace has a name, else one of our own, which
-/// `run` and `exec` mount.
-pub(super) fn hosts_file(root: &Root, endpoint: &Endpoint) -> HostsFile {
-    let path = endpoint.netns.name().map_or_else(
+/// Where the hosts file of an endpoint is: by the convention of ip-netns(8) where its namespace has a name, else with our state, for
+/// `run` and `exec` to mount.
+pub(super) fn hosts_path(root: &Root, endpoint: &Endpoint) -> PathBuf {
+    endpoint.netns.name().map_or_else(
         || root.hosts_dir().join(endpoint.slot.to_string()),
         |name| PathBuf::from_iter([Path::new(NETNS_FILES), name, Path::new("hosts")]),
-    );
-    HostsFile::new(path, root.dir())
+    )
 }
 
 impl Attachment<'_> {
-    /// Writes the endpoint into the hosts files of its network, and its own. Without names the network still works, so that a file
-    /// that can't be written is a warning.
-    pub(super) fn add_names(&mut self) -> Result<(), Error> {
-        let failed = self.session.write_names(&self.network, &self.endpoint, true)?;
-        failed.iter().for_each(|error| self.session.warn(error.to_string()));
-        Ok(())
-    }
-
-    /// Takes the endpoint out of the hosts files of its network, and its own away.
-    pub(super) fn remove_names(&mut self) -> Result<(), Error> {
-        let failed = self.session.write_names(&self.network, &self.endpoint, false)?;
-        let own = hosts_file(&self.session.root, &self.endpoint);
-        for error in failed {
-            if error.path == own.path() {
-                return Err(error.into());
-            }
-            self.session.warn(error.to_string());
-        }
-        Ok(())
-    }
-}
-
-impl Session {
-    /// Writes every hosts file that `endpoint` concerns, with or without it; returns what couldn't be written.
-    fn write_names(
-        &self,
-        network: &Network,
-        endpoint: &Endpoint,
-        present: bool,
-    ) -> Result<Vec<HostsError>, Error> {
-        let networks = self.store.networks()?;
-        let mut endpoints = self.store.endpoints()?;
-        endpoints.retain(|other| other.state == State::Up && other.slot != endpoint.slot);
+    /// Writes the hosts files that the endpoint concerns, with or without it. A file that can't be written is a warning: all else
+    /// works without names, and an endpoint must be able to go.
+    pub(super) fn write_names(&mut self, present: bool) -> Result<(), Error> {
+        let networks = self.session.store.networks()?;
+        let private = networks.iter().filter(|network| network.spec.flag == Flag::Private);
+        let private: Vec<_> = private.map(|network| network.id).collect();
+        let mut endpoints = self.session.store.endpoints()?;
+        endpoints.retain(|other| other.state == State::Up && other.slot != self.endpoint.slot);
         if present {
-            endpoints.push(endpoint.clone());
+            endpoints.push(self.endpoint.clone());
         }
-        let file = |endpoint: &Endpoint| hosts_file(&self.root, endpoint);
-        let mut files = vec![file(endpoint)];
-        for other in endpoints.iter().filter(|other| other.network == network.id).map(file) {
-            if !files.contains(&other) {
-                files.push(other);
+        let known: Vec<_> = endpoints.iter().map(|endpoint| (endpoint, entries(endpoint))).collect();
+
+        // Endpoints in one namespace share a file.
+        let own = hosts_path(&self.session.root, &self.endpoint);
+        let mut files = BTreeMap::from([(own.clone(), Vec::new())]);
+        for endpoint in &endpoints {
+            files.entry(hosts_path(&self.session.root, endpoint)).or_default().push(endpoint);
+        }
+        for (path, members) in files {
+            if path != own && members.iter().all(|member| member.network != self.network.id) {
+                continue;
+            }
+            let reaches = |other: &Endpoint| {
+                members.iter().any(|member| {
+                    member.slot == other.slot
+                        || (member.network == other.network && !private.contains(&member.network))
+                })
+            };
+            let entries: String = known
+                .iter()
+                .filter(|(other, _)| reaches(other))
+                .map(|(_, entries)| entries.as_str())
+                .collect();
+            if let Err(error) = HostsFile::new(path, self.session.root.dir()).write(&entries) {
+                self.session.warn(error.to_string());
             }
         }
-        let failed = files.iter().filter_map(|file| {
-            let members = endpoints.iter().filter(|member| hosts_file(&self.root, member) == *file);
-            file.write(&entries(members, &endpoints, &networks)).err()
-        });
-        Ok(failed.collect())
+        Ok(())
     }
 }
 
-/// What `members`, who share a hosts file, call each other and those in their networks.
-fn entries<'e>(
-    members: impl Iterator<Item = &'e Endpoint>,
-    endpoints: &'e [Endpoint],
-    networks: &[Network],
-) -> Vec<String> {
-    let is_private = |id| networks.iter().any(|it| it.id == id && it.spec.flag == Flag::Private);
-    let members: Vec<_> = members.collect();
-    let reaches = |member: &Endpoint, other: &Endpoint| {
-        member.slot == other.slot || member.network == other.network && !is_private(member.network)
-    };
-    let known = endpoints.iter().filter(|other| members.iter().any(|member| reaches(member, other)));
-    known
-        .flat_map(|endpoint| {
-            let (ipv4, ipv6) = (endpoint.addresses.ipv4, endpoint.addresses.ipv6);
-            let addresses = ipv4.map(IpAddr::V4).into_iter().chain(ipv6.map(IpAddr::V6));
-            addresses.map(|address| entry(address, endpoint.name.as_str()))
-        })
-        .collect()
+fn entries(endpoint: &Endpoint) -> String {
+    let (ipv4, ipv6) = (endpoint.addresses.ipv4, endpoint.addresses.ipv6);
+    let addresses = ipv4.map(IpAddr::V4).into_iter().chain(ipv6.map(IpAddr::V6));
+    addresses.map(|address| entry(address, endpoint.name.as_str())).collect()
 }
