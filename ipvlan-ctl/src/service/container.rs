@@ -58,35 +58,32 @@ impl Target {
         // Nothing that either of them could take for an option.
         let name = Name::parse("container", name)?.to_string();
         for engine in ENGINES {
-            let ask = Command::new(engine)
-                .args(["inspect", "--type=container", "--format={{.State.Pid}}", &name])
-                .output();
-            return match ask {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => Err(failed(engine, name, error.to_string())),
-                Ok(output) if output.status.success() => {
-                    let said = String::from_utf8_lossy(&output.stdout);
-                    match said.trim().parse() {
-                        Ok(0) => Err(ContainerError::NotRunning { engine, container: name }),
-                        Ok(pid) => Ok(Self::Container { name, pid }),
-                        Err(_) => Err(failed(engine, name, said.trim().to_owned())),
-                    }
-                }
-                Ok(output) => {
-                    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                    if said.to_lowercase().contains("no such") {
-                        Err(ContainerError::Missing { engine, container: name })
-                    } else {
-                        Err(failed(engine, name, said))
-                    }
-                }
+            if let Some(pid) = ask(engine, &name)? {
+                return Ok(Self::Container { name, pid });
             }
-            .map_err(Error::from);
         }
         Err(ContainerError::NoEngine(name).into())
     }
 }
 
-fn failed(engine: &'static str, container: String, said: String) -> ContainerError {
-    ContainerError::Failed { engine, container, said }
+/// The number of a container's process; `None` where there is no such engine.
+fn ask(engine: &'static str, container: &str) -> Result<Option<u32>, ContainerError> {
+    let container = container.to_owned();
+    let mut command = Command::new(engine);
+    command.args(["inspect", "--type=container", "--format={{.State.Pid}}", &container]);
+    let output = match command.output() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(ContainerError::Failed { engine, container, said: error.to_string() });
+        }
+        Ok(output) => output,
+    };
+    let text = if output.status.success() { &output.stdout } else { &output.stderr };
+    let said = String::from_utf8_lossy(text).trim().to_owned();
+    match said.parse() {
+        Ok(0) if output.status.success() => Err(ContainerError::NotRunning { engine, container }),
+        Ok(pid) if output.status.success() => Ok(Some(pid)),
+        _ if said.to_lowercase().contains("no such") => Err(ContainerError::Missing { engine, container }),
+        _ => Err(ContainerError::Failed { engine, container, said }),
+    }
 }

@@ -75,6 +75,9 @@ fn in_foreground(netns: BorrowedFd<'_>, hosts: &Path, command: &[String]) -> io:
     let [program, arguments @ ..] = command else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
+    // Where a machine has no such file, none can be mounted over it.
+    let mounted = hosts.exists() && Path::new(ETC_HOSTS).exists();
+    let hosts = mounted.then(|| CString::new(hosts.as_os_str().as_bytes())).transpose()?;
     let mut watched: SigSet = FORWARDED.into_iter().collect();
     watched.add(Signal::SIGCHLD);
     // Blocked before the child exists, so that none is lost and none kills us before we have detached.
@@ -82,21 +85,14 @@ fn in_foreground(netns: BorrowedFd<'_>, hosts: &Path, command: &[String]) -> io:
     let signals = SignalFd::new(&watched)?;
 
     let fd = netns.as_raw_fd();
-    let hosts = [hosts, Path::new(ETC_HOSTS)];
-    let hosts = if hosts.iter().all(|path| path.exists()) {
-        let [own, etc] = hosts.map(|path| CString::new(path.as_os_str().as_bytes()));
-        Some((own?, etc?))
-    } else {
-        None
-    };
     let mut command = Command::new(program);
     command.args(arguments);
     let enter = move || {
         // SAFETY: the descriptor is a copy of the caller's, which outlives spawn().
         let netns = unsafe { BorrowedFd::borrow_raw(fd) };
         setns(netns, CloneFlags::CLONE_NEWNET)?;
-        if let Some((own, etc)) = &hosts {
-            mount_hosts(own, etc)?;
+        if let Some(hosts) = &hosts {
+            mount_hosts(hosts)?;
         }
         before.thread_set_mask()?;
         Ok(())
@@ -109,12 +105,12 @@ fn in_foreground(netns: BorrowedFd<'_>, hosts: &Path, command: &[String]) -> io:
     status
 }
 
-/// Has this process see the file `own` as `etc`, in a mount namespace that still gets what is mounted and unmounted outside.
-fn mount_hosts(own: &CStr, etc: &CStr) -> nix::Result<()> {
+/// Has this process see the file `hosts` as /etc/hosts, in a mount namespace that still gets what is mounted and unmounted outside.
+fn mount_hosts(hosts: &CStr) -> nix::Result<()> {
     let nothing = None::<&CStr>;
     unshare(CloneFlags::CLONE_NEWNS)?;
     mount(nothing, c"/", nothing, MsFlags::MS_REC | MsFlags::MS_SLAVE, nothing)?;
-    mount(Some(own), etc, nothing, MsFlags::MS_BIND, nothing)
+    mount(Some(hosts), ETC_HOSTS, nothing, MsFlags::MS_BIND, nothing)
 }
 
 fn wait(child: &mut Child, signals: &SignalFd) -> io::Result<u8> {
