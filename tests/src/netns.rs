@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
 };
@@ -50,6 +50,12 @@ impl Netns {
         let name = name.into();
         run(Command::new("ip").args(["netns", "attach", &name, &pid.to_string()]))?;
         Self::open(name)
+    }
+
+    /// The file that `ip netns exec` mounts over /etc/hosts.
+    #[must_use]
+    pub fn hosts(&self) -> PathBuf {
+        files(&self.name).join("hosts")
     }
 
     /// The name, as `ip netns` lists it.
@@ -179,6 +185,13 @@ impl Netns {
     }
 }
 
+/// Where `ip netns exec NAME` looks for files to mount over those of /etc.
+const FILES: &str = "/etc/netns";
+
+fn files(name: &str) -> PathBuf {
+    Path::new(FILES).join(name)
+}
+
 impl Drop for Netns {
     fn drop(&mut self) {
         delete(&self.name);
@@ -188,6 +201,8 @@ impl Drop for Netns {
 /// Best effort: the one caller is giving up the namespace, and has nobody to tell.
 fn delete(name: &str) {
     let _ignored = run(Command::new("ip").args(["netns", "del", name]));
+    // An endpoint that nobody detached leaves its names there.
+    let _ignored = fs::remove_dir_all(files(name)).and_then(|()| fs::remove_dir(FILES));
 }
 
 /// Runs `command` and returns what it printed.

@@ -4,8 +4,9 @@
 mod habits;
 
 use std::{
+    fs::{self, Permissions},
     io,
-    os::unix::process::CommandExt as _,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     process::{Command, ExitCode, Output},
 };
 
@@ -90,6 +91,12 @@ const ANYWHERE: Table = Table {
         ("ps --everything", &["--everything"]),
         ("attach db_net --pid x", &["x"]),
         ("attach db_net --netns red --pid 1", &["--pid"]),
+        ("attach db_net --container web --pid 1", &["--pid"]),
+        ("attach db_net --container a/b", &["container name 'a/b'"]),
+        ("attach db_net --netns red --mac 02:00:00:00:00:01", &["custom mac address", "02:00:00:00:00:01"]),
+        ("run --network db_net --mac 02:00:00:00:00:01 -- true", &["custom mac address"]),
+        ("inspect nobody", &["nobody"]),
+        ("exec nobody -- true", &["nobody"]),
     ],
 };
 
@@ -145,6 +152,8 @@ fn main() -> ExitCode {
         test("run_as_a_shell", IPVLAN, run_as_a_shell),
         test("tables_fit_80_columns", IPVLAN, tables),
         test("loopback_is_up", IPVLAN, loopback_is_up),
+        test("containers_are_asked_for", ROOT, containers),
+        test("a_mac_is_bad_input", ROOT, mac),
         test("help_of_every_command", &[], help),
         test("programs_pass_the_verifier", ROOT, programs),
     ];
@@ -307,6 +316,61 @@ fn programs() -> Result<()> {
     Ok(())
 }
 
+/// What `docker` and `podman` say, and what becomes of it.
+fn containers() -> Result<()> {
+    let sandbox = Sandbox::new(Maker::Ctl)?;
+    let bin = sandbox.root().join("bin");
+    fs::create_dir(&bin)?;
+    let ask = || {
+        let mut command = sandbox.ctl_command()?;
+        sandbox.host.output(command.env("PATH", &bin).args(["attach", "db_net", "--container", "web"]))
+    };
+    let engine = |name: &str, script: &str| {
+        fs::write(bin.join(name), format!("#!/bin/sh\n{script}\n"))?;
+        fs::set_permissions(bin.join(name), Permissions::from_mode(0o755))
+    };
+    let refuses = |says: &[&str]| {
+        let output = ask()?;
+        ensure!(output.status.code() == Some(1), "it ends with {}", output.status);
+        let lines = error_lines(&output)?.join(" ");
+        let missing: Vec<_> = says.iter().filter(|part| !lines.contains(**part)).collect();
+        ensure!(missing.is_empty(), "the error doesn't say {missing:?}: {lines}");
+        Ok(())
+    };
+    refuses(&["'web'", "neither docker nor podman", "--pid"])?;
+    engine("podman", "echo 'Error: no such object: \"web\"' >&2; exit 125")?;
+    refuses(&["'web' doesn't exist (podman)", "podman ps"])?;
+    engine("docker", "echo 'Error: No such container: web' >&2; exit 1")?;
+    refuses(&["'web' doesn't exist (docker)", "docker ps"])?;
+    engine("docker", "echo 0")?;
+    refuses(&["'web' is not running", "docker start web"])?;
+    engine("docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")?;
+    refuses(&["docker", "'web'", "Cannot connect to the Docker daemon"])?;
+    engine("docker", "echo nonsense")?;
+    refuses(&["docker", "nonsense"])?;
+    // Asked as it should be, it names a process, and the command goes on to what is wrong next.
+    engine(
+        "docker",
+        "[ \"$1 $4\" = 'inspect web' ] && [ \"$3\" = '--format={{.State.Pid}}' ] && echo 4194305",
+    )?;
+    refuses(&["process 4194305 doesn't exist"])
+}
+
+/// Bad input, whether or not the rest of the line could be used.
+fn mac() -> Result<()> {
+    let sandbox = Sandbox::new(Maker::Ctl)?;
+    for words in ["attach n --netns red --mac 02:00:00:00:00:01", "run --network n --mac-address x -- true"] {
+        for format in ["table", "json"] {
+            let output = sandbox.try_ctl(&format!("--format {format} {words}"))?;
+            ensure!(output.status.code() == Some(2), "{words} ends with {}", output.status);
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8_lossy(&said);
+            ensure!(said.contains("parent's MAC"), "{words} gives no hint: {said}");
+        }
+    }
+    Ok(())
+}
+
 fn help() -> Result<()> {
     let ctl = ipvlan_tests::sandbox::ctl_path()?;
     for words in [
@@ -319,6 +383,8 @@ fn help() -> Result<()> {
         "attach",
         "detach",
         "ps",
+        "inspect",
+        "exec",
         "stats",
         "programs",
         "upgrade",

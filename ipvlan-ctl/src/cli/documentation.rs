@@ -29,10 +29,10 @@ fails where it differs.
 | 0 | success; `doctor`: nothing is missing |
 | 1 | failure: the machine, or the state, doesn't allow it; `doctor`: something is missing |
 | 2 | bad input, whatever the state of the machine |
-| 126 | `run`: the command can't be run |
-| 127 | `run`: the command isn't there |
-| 128 + N | `run`: signal N has ended the command |
-| any | `run`: the command's own |
+| 126 | `run`, `exec`: the command can't be run |
+| 127 | `run`, `exec`: the command isn't there |
+| 128 + N | `run`, `exec`: signal N has ended the command |
+| any | `run`, `exec`: the command's own |
 
 Results are on stdout; errors, warnings and what `--verbose` says on stderr. With `--format json` the error is on stdout instead. Where
 one of several things can't be removed the others still are; their names are printed, or with `--format json` only the last error.
@@ -50,7 +50,7 @@ Field names and types stay; fields may be added. Bytes, frames and drops are cou
 ";
 
 /// Commands whose results are no data.
-const WITHOUT_JSON: [&str; 4] = ["completions", "log", "man", "run"];
+const WITHOUT_JSON: [&str; 5] = ["completions", "exec", "log", "man", "run"];
 
 /// A document, and the commands that print it.
 struct Document {
@@ -71,7 +71,7 @@ fn documents() -> Vec<Document> {
             &["network create", "network inspect", "network ls"],
             "A list of networks, each",
         ),
-        document::<EndpointReport>(&["ps"], "A list of endpoints, each"),
+        document::<EndpointReport>(&["inspect", "ps"], "A list of endpoints, each"),
         document::<EndpointReport>(&["attach"], "The endpoint"),
         document::<StatsReport>(
             &["stats"],

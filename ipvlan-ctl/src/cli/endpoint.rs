@@ -1,4 +1,4 @@
-//! `ipvlan-ctl attach`, `detach` and `ps`.
+//! `ipvlan-ctl attach`, `detach`, `inspect` and `ps`.
 
 use clap::Args;
 use comfy_table::Cell;
@@ -7,7 +7,10 @@ use super::{
     Format,
     render::{finish, join, json, lines, print_table, print_warnings, state},
 };
-use crate::service::{AttachRequest, Error, Report, Root, Session, Target};
+use crate::{
+    model::Invalid,
+    service::{AttachRequest, Error, Report, Root, Session, Target},
+};
 
 /// What `attach` and `run` have in common.
 #[derive(Debug, Args)]
@@ -27,22 +30,36 @@ pub(super) struct EndpointArgs {
     /// Don't ask the LAN first whether somebody there has the address
     #[arg(long)]
     no_probe: bool,
+    /// Not supported: all endpoints share their parent's MAC
+    #[arg(long, value_name = "MAC", hide = true, alias = "mac-address")]
+    mac: Option<String>,
 }
 
 impl EndpointArgs {
-    pub(super) fn request(self, network: String) -> AttachRequest {
-        let Self { name, ip, ip6, ifname, no_probe } = self;
-        AttachRequest { network, name, ip, ip6, ifname, no_probe }
+    pub(super) fn request(self, network: String) -> Result<AttachRequest, Error> {
+        let Self { name, ip, ip6, ifname, no_probe, mac } = self;
+        match mac {
+            Some(mac) => Err(Invalid::Mac(mac).into()),
+            None => Ok(AttachRequest { network, name, ip, ip6, ifname, no_probe }),
+        }
     }
 }
+
+const ATTACH_USAGE: &str = "ipvlan-ctl attach [OPTIONS] <NETWORK> --netns|--pid|--container <WHERE>";
 
 const ATTACH_HELP: &str = "\
 Examples:
   ipvlan-ctl attach db_net --netns red --name ipv1
-  ipvlan-ctl attach db_net --pid 4242 --ip 192.168.1.9 --ifname eth1";
+  ipvlan-ctl attach db_net --pid 4242 --ip 192.168.1.9 --ifname eth1
+  ipvlan-ctl attach db_net --container web --ifname eth1
+
+Names:
+  'ip netns exec red ping ipv2' finds the endpoints of the network by name, and
+  so do 'ipvlan-ctl run' and 'ipvlan-ctl exec', as they come and go. Programs
+  that run already in a container or elsewhere don't.";
 
 #[derive(Debug, Args)]
-#[command(after_help = ATTACH_HELP)]
+#[command(after_help = ATTACH_HELP, override_usage = ATTACH_USAGE)]
 pub(super) struct Attach {
     /// Name of the network
     network: String,
@@ -61,6 +78,9 @@ struct TargetArgs {
     /// Network namespace of a process
     #[arg(long)]
     pid: Option<u32>,
+    /// Network namespace of a container that Docker or Podman runs
+    #[arg(long, value_name = "NAME")]
+    container: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -72,11 +92,14 @@ pub(super) struct Detach {
 
 impl Attach {
     pub(super) fn execute(self, root: &Root, format: Format) -> Result<u8, Error> {
-        let target = match (self.target.netns, self.target.pid) {
-            (_, Some(pid)) => Target::Pid(pid),
-            (netns, None) => Target::Named(netns.unwrap_or_default()),
+        let request = self.endpoint.request(self.network)?;
+        let TargetArgs { netns, pid, container } = self.target;
+        let target = match (pid, container) {
+            (Some(pid), _) => Target::Pid(pid),
+            // Before other commands have to wait for this one: who answers may be waiting for one of them.
+            (None, Some(container)) => Target::container(&container)?,
+            (None, None) => Target::Named(netns.unwrap_or_default()),
         };
-        let request = self.endpoint.request(self.network);
         let mut session = Session::begin(root)?;
         let result = target.open().map_err(Error::from).and_then(|netns| session.attach(&request, netns));
         print_warnings(&session.take_warnings());
@@ -107,6 +130,21 @@ impl Detach {
         }
         print_warnings(&session.take_warnings());
         finish(results, format)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Inspect {
+    /// Names of endpoints
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+impl Inspect {
+    /// As Docker does, always JSON.
+    pub(super) fn execute(&self, root: &Root) -> Result<u8, Error> {
+        json(&Report::read(root)?.inspect_endpoints(&self.names)?);
+        Ok(0)
     }
 }
 

@@ -31,7 +31,7 @@ Examples:
   ipvlan-ctl doctor eth0
   ipvlan-ctl network create --subnet 192.168.1.0/24 -o parent=eth0 db_net
   ip netns add red && ipvlan-ctl attach db_net --netns red --name ipv1
-  ipvlan-ctl run --network db_net --name ipv2 -- ping -c 4 192.168.1.2
+  ipvlan-ctl run --network db_net --name ipv2 -- ping -c 4 ipv1
   ipvlan-ctl ps
   ipvlan-ctl stats
   ipvlan-ctl monitor --endpoint ipv1
@@ -41,8 +41,8 @@ Exit status:
   0    success
   1    failure
   2    bad input
-  'run' exits as its command does; with 126 or 127 where that can't be run or
-  isn't there, and with 128 + N where signal N ends it";
+  'run' and 'exec' exit as their command does; with 126 or 127 where that can't
+  be run or isn't there, and with 128 + N where signal N ends it";
 
 /// Isolated ipvlan networks: every frame is checked in the kernel, whichever way it leaves a container.
 #[derive(Debug, Parser)]
@@ -84,6 +84,8 @@ enum Command {
     Detach(endpoint::Detach),
     /// List endpoints
     Ps,
+    /// Show endpoints
+    Inspect(endpoint::Inspect),
     /// Show what endpoints and parents let through and refused
     Stats(stats::Stats),
     /// Show drops as they happen
@@ -102,6 +104,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Run a command in a network namespace of its own
     Run(run::Run),
+    /// Run a command in the network namespace of an endpoint
+    Exec(run::Exec),
     /// Print a completion script
     Completions {
         /// The shell it is for
@@ -114,7 +118,7 @@ enum Command {
 impl Command {
     /// Whether it starts programs of the user's, which get what the user has.
     const fn starts_programs(&self) -> bool {
-        matches!(self, Self::Run(_))
+        matches!(self, Self::Run(_) | Self::Exec(_))
     }
 
     /// What the command's span is called.
@@ -133,6 +137,8 @@ impl Command {
             Self::Doctor(_) => "doctor",
             Self::Reconcile(_) => "reconcile",
             Self::Run(_) => "run",
+            Self::Exec(_) => "exec",
+            Self::Inspect { .. } => "inspect",
             Self::Completions { .. } => "completions",
             Self::Man(_) => "man",
         }
@@ -169,6 +175,7 @@ impl Cli {
             Command::Attach(attach) => attach.execute(&root, format),
             Command::Detach(detach) => detach.execute(&root, format),
             Command::Ps => endpoint::list(&root, format),
+            Command::Inspect(inspect) => inspect.execute(&root),
             Command::Stats(stats) => stats.execute(&root, format),
             Command::Monitor(monitor) => monitor.execute(&root, format),
             #[cfg(feature = "log")]
@@ -178,6 +185,7 @@ impl Cli {
             Command::Programs => programs::execute(&root, format),
             Command::Doctor(doctor) => doctor.execute(&root, format),
             Command::Run(run) => run.execute(&root),
+            Command::Exec(exec) => exec.execute(&root),
             Command::Completions { .. } | Command::Man(_) => Ok(0),
         }
     }
@@ -222,6 +230,11 @@ mod tests {
             "network rm a b",
             "attach db_net --netns red --name ipv1 --ip 192.168.1.5 --ip6 fd00::5 --ifname eth1",
             "attach db_net --pid 42",
+            "attach db_net --container web",
+            "attach db_net --pid 42 --mac 02:00:00:00:00:01",
+            "inspect ipv1 ipv2",
+            "exec ipv1 -- ping -c 4 ipv2",
+            "run --rm --network db_net -- true",
             "detach ipv1 ipv2",
             "ps --format json",
             "stats",
@@ -258,7 +271,11 @@ mod tests {
             "network create -d bridge --subnet=192.168.1.0/24 -o parent=eth0 db_net",
             "attach db_net",
             "attach db_net --netns red --pid 42",
+            "attach db_net --container web --pid 42",
             "attach db_net --pid -1",
+            "inspect",
+            "exec ipv1",
+            "exec -- true",
             "attach db_net --pid x",
             "detach",
             "run --network db_net",

@@ -1,4 +1,4 @@
-//! `ipvlan-ctl run`.
+//! `ipvlan-ctl run` and `exec`.
 
 use clap::Args;
 
@@ -7,7 +7,7 @@ use crate::service::{self, Error, Root};
 
 const HELP: &str = "\
 Example:
-  ipvlan-ctl run --network db_net --name ipv2 -- ping -c 4 192.168.1.2";
+  ipvlan-ctl run --network db_net --name ipv2 -- ping -c 4 ipv1";
 
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
@@ -17,6 +17,9 @@ pub(super) struct Run {
     network: String,
     #[command(flatten)]
     endpoint: EndpointArgs,
+    /// Detach the endpoint when the command has ended, as is always done
+    #[arg(long)]
+    rm: bool,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(super) command: Vec<String>,
@@ -24,8 +27,29 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn execute(self, root: &Root) -> Result<u8, Error> {
-        let ran = service::run(root, &self.endpoint.request(self.network), &self.command)?;
+        let Self { network, endpoint, command, rm: _ } = self;
+        let ran = service::run(root, &endpoint.request(network)?, &command)?;
         print_warnings(&ran.warnings);
         Ok(ran.code)
+    }
+}
+
+const EXEC_HELP: &str = "\
+Example:
+  ipvlan-ctl exec ipv1 -- ping -c 4 ipv2";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXEC_HELP)]
+pub(super) struct Exec {
+    /// Name of the endpoint
+    name: String,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+impl Exec {
+    pub(super) fn execute(&self, root: &Root) -> Result<u8, Error> {
+        service::exec(root, &self.name, &self.command)
     }
 }

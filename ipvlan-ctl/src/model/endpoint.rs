@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use ipvlan_common::types::Key;
@@ -73,6 +73,16 @@ pub struct NetnsRef {
     pub cookie: u64,
 }
 
+impl NetnsRef {
+    /// Its name, where it is one that `ip netns` lists.
+    #[must_use]
+    pub fn name(&self) -> Option<&Path> {
+        let named = ["/run/netns", "/var/run/netns"].map(Path::new);
+        let directory = self.path.parent().filter(|directory| named.contains(directory));
+        directory.and(self.path.file_name()).map(Path::new)
+    }
+}
+
 /// The link-local address of an endpoint: the parent's EUI-64 with its filler replaced by the slot, because slaves
 /// share the parent's MAC address and would all derive the same one.
 #[must_use]
@@ -88,6 +98,19 @@ mod tests {
     use ipvlan_common::schema::MAX_CAPACITY;
 
     use super::*;
+
+    #[test]
+    fn names_are_those_of_ip_netns() {
+        let name = |path: &str| {
+            let netns = NetnsRef { label: String::new(), path: path.into(), cookie: 1 };
+            netns.name().map(Path::to_path_buf)
+        };
+        assert_eq!(name("/run/netns/red"), Some("red".into()));
+        assert_eq!(name("/var/run/netns/red"), Some("red".into()));
+        for path in ["/run/netns/..", "/run/netns/a/b", "/run/netns", "/proc/7/ns/net", "netns/red", ""] {
+            assert_eq!(name(path), None, "{path}");
+        }
+    }
 
     #[test]
     fn link_local_is_the_parents_with_the_slot_inside() {

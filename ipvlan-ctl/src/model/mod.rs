@@ -162,6 +162,9 @@ pub enum Invalid {
         /// The subnet that reserves it.
         subnet: IpNet,
     },
+    /// A MAC of an endpoint's own.
+    #[error("invalid --mac '{0}': ipvlan interfaces do not support custom mac address assignment")]
+    Mac(String),
     /// The network has no subnet of that family.
     #[error("address {address} can't be used: network {network} has no {family} subnet")]
     NoFamily {
@@ -254,6 +257,7 @@ impl Invalid {
                     .into()
             }
             Self::IfName(_) => "an interface name has 1 to 15 characters, without spaces, '/' and ':'".into(),
+            Self::Mac(_) => "leave it out: all endpoints share their parent's MAC address".into(),
             Self::Subnet(_) => "write it as 192.168.1.0/24 or fd00:1::/64".into(),
             Self::SubnetTooSmall(subnet) => {
                 format!("use a prefix of /{} or shorter", subnet.max_prefix_len() - 1)

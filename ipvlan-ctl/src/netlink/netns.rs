@@ -158,6 +158,13 @@ impl Netns {
         Ok(Self { file, identity: self.identity.clone() })
     }
 
+    /// The same, called `label`.
+    #[must_use]
+    pub fn called(mut self, label: String) -> Self {
+        self.identity.label = label;
+        self
+    }
+
     /// How to find it again.
     #[must_use]
     pub const fn identity(&self) -> &NetnsRef {

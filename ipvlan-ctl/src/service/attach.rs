@@ -23,6 +23,13 @@ pub enum Target {
     Named(String),
     /// A process.
     Pid(u32),
+    /// The process of a container.
+    Container {
+        /// The container.
+        name: String,
+        /// The process.
+        pid: u32,
+    },
 }
 
 impl Target {
@@ -31,6 +38,7 @@ impl Target {
         match self {
             Self::Named(name) => Netns::named(name),
             Self::Pid(pid) => Netns::of_process(*pid),
+            Self::Container { name, pid } => Ok(Netns::of_process(*pid)?.called(format!("container:{name}"))),
         }
     }
 }

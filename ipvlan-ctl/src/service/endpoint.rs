@@ -156,6 +156,8 @@ pub enum EndpointStep {
     Up,
     /// Its default routes.
     Routes,
+    /// Its name, in the hosts files of its network.
+    Names,
     /// The endpoint is complete.
     Commit,
 }
@@ -174,6 +176,7 @@ impl EndpointStep {
             Self::Configure,
             Self::Up,
             Self::Routes,
+            Self::Names,
             Self::Commit,
         ])
     }
@@ -191,6 +194,7 @@ impl Step<Attachment<'_>> for EndpointStep {
             Self::Configure => "configure",
             Self::Up => "up",
             Self::Routes => "routes",
+            Self::Names => "names",
             Self::Commit => "commit",
         }
     }
@@ -210,6 +214,7 @@ impl Step<Attachment<'_>> for EndpointStep {
             Self::Configure => context.configure()?,
             Self::Up => context.set_up()?,
             Self::Routes => context.add_routes()?,
+            Self::Names => context.write_names(true)?,
             Self::Commit => context.session.store.set_endpoint_state(slot, State::Up)?,
         }
         Ok(())
@@ -231,6 +236,7 @@ impl Step<Attachment<'_>> for EndpointStep {
                 }
             }
             Self::Slave => context.delete_slave()?,
+            Self::Names => context.write_names(false)?,
             Self::Programs | Self::Move | Self::Configure | Self::Up | Self::Routes => {}
             Self::Commit => context.session.store.set_endpoint_state(slot, State::Closing)?,
         }

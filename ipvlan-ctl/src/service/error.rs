@@ -5,7 +5,7 @@ use std::{io, net::IpAddr, path::PathBuf};
 use ipnet::IpNet;
 use ipvlan_common::{DropReason, schema::MAX_CAPACITY};
 
-use super::preflight::MINIMUM_KERNEL;
+use super::{ContainerError, preflight::MINIMUM_KERNEL};
 use crate::{
     bpf::BpfError,
     ipam::Exhausted,
@@ -32,6 +32,9 @@ pub enum Error {
     /// Programs and maps.
     #[error(transparent)]
     Bpf(#[from] BpfError),
+    /// A container.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
     /// A full subnet.
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
@@ -336,6 +339,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Invalid(invalid) => return invalid.hint(),
+            Self::Container(error) => return error.hint(),
             Self::Store(StoreError::Open { .. }) | Self::NotPermitted(_) => {
                 "run as root, for instance with sudo".into()
             }

@@ -1,17 +1,23 @@
-//! A command in a namespace, in the foreground.
+//! A command in a namespace, in the foreground, with the names of its network.
 
 use std::{
+    ffi::{CStr, CString},
     io,
     os::{
         fd::{AsFd as _, AsRawFd as _, BorrowedFd},
-        unix::process::{CommandExt as _, ExitStatusExt as _},
+        unix::{
+            ffi::OsStrExt as _,
+            process::{CommandExt as _, ExitStatusExt as _},
+        },
     },
+    path::Path,
     process::{Child, Command},
 };
 
 use nix::{
     libc,
-    sched::{CloneFlags, setns},
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, setns, unshare},
     sys::{
         signal::{SigSet, Signal, kill},
         signalfd::SignalFd,
@@ -19,8 +25,8 @@ use nix::{
     unistd::Pid,
 };
 
-use super::{AttachRequest, Error, Root, Session};
-use crate::netlink::Netns;
+use super::{AttachRequest, Error, Report, Root, Session, names::hosts_path};
+use crate::{hosts::ETC_HOSTS, netlink::Netns};
 
 /// Signals that are the command's to act on.
 const FORWARDED: [Signal; 4] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
@@ -43,7 +49,7 @@ pub fn run(root: &Root, request: &AttachRequest, command: &[String]) -> Result<R
     let mut warnings = session.take_warnings();
     // Other commands may go on while this one lasts.
     drop(session);
-    let result = in_foreground(netns.as_fd(), command);
+    let result = in_foreground(netns.as_fd(), &hosts_path(root, &endpoint), command);
     let mut session = Session::begin(root)?;
     match session.detach(endpoint.name.as_str()) {
         // Another command has detached it meanwhile.
@@ -54,14 +60,24 @@ pub fn run(root: &Root, request: &AttachRequest, command: &[String]) -> Result<R
     result.map(|code| Ran { code, warnings }).map_err(|source| fail(command, source))
 }
 
+/// Runs `command` in the namespace of the endpoint `name`.
+pub fn exec(root: &Root, name: &str, command: &[String]) -> Result<u8, Error> {
+    let report = Report::read(root)?;
+    let (endpoint, netns) = report.place(name)?;
+    in_foreground(netns.as_fd(), &hosts_path(root, endpoint), command).map_err(|source| fail(command, source))
+}
+
 fn fail(command: &[String], source: io::Error) -> Error {
     Error::Command { command: command.first().cloned().unwrap_or_default(), source }
 }
 
-fn in_foreground(netns: BorrowedFd<'_>, command: &[String]) -> io::Result<u8> {
+fn in_foreground(netns: BorrowedFd<'_>, hosts: &Path, command: &[String]) -> io::Result<u8> {
     let [program, arguments @ ..] = command else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
+    // Where a machine has no such file, none can be mounted over it.
+    let mounted = hosts.exists() && Path::new(ETC_HOSTS).exists();
+    let hosts = mounted.then(|| CString::new(hosts.as_os_str().as_bytes())).transpose()?;
     let mut watched: SigSet = FORWARDED.into_iter().collect();
     watched.add(Signal::SIGCHLD);
     // Blocked before the child exists, so that none is lost and none kills us before we have detached.
@@ -75,15 +91,26 @@ fn in_foreground(netns: BorrowedFd<'_>, command: &[String]) -> io::Result<u8> {
         // SAFETY: the descriptor is a copy of the caller's, which outlives spawn().
         let netns = unsafe { BorrowedFd::borrow_raw(fd) };
         setns(netns, CloneFlags::CLONE_NEWNET)?;
+        if let Some(hosts) = &hosts {
+            mount_hosts(hosts)?;
+        }
         before.thread_set_mask()?;
         Ok(())
     };
-    // SAFETY: setns(2) and pthread_sigmask(3) are async-signal-safe, and nothing is allocated.
+    // SAFETY: these are system calls and pthread_sigmask(3), all async-signal-safe, and nothing is allocated.
     unsafe { command.pre_exec(enter) };
     let mut child = command.spawn()?;
     let status = wait(&mut child, &signals);
     before.thread_set_mask()?;
     status
+}
+
+/// Has this process see the file `hosts` as /etc/hosts, in a mount namespace that still gets what is mounted and unmounted outside.
+fn mount_hosts(hosts: &CStr) -> nix::Result<()> {
+    let nothing = None::<&CStr>;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(nothing, c"/", nothing, MsFlags::MS_REC | MsFlags::MS_SLAVE, nothing)?;
+    mount(Some(hosts), ETC_HOSTS, nothing, MsFlags::MS_BIND, nothing)
 }
 
 fn wait(child: &mut Child, signals: &SignalFd) -> io::Result<u8> {

@@ -2,12 +2,14 @@
 
 mod attach;
 mod condition;
+mod container;
 pub mod doctor;
 mod endpoint;
 mod error;
 mod exec;
 mod made;
 mod monitor;
+mod names;
 mod network;
 mod parent;
 mod plan;
@@ -23,9 +25,10 @@ mod survey;
 mod upgrade;
 
 pub use attach::{AttachRequest, Target};
+pub use container::ContainerError;
 pub use endpoint::{Attachment, EndpointStep};
 pub use error::Error;
-pub use exec::{Ran, run};
+pub use exec::{Ran, exec, run};
 pub use monitor::{Dropped, Monitor, Packet, Seen};
 pub use network::{Foundation, NetworkStep};
 pub use plan::{Failure, Plan, Step};

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     bpf::Dataplane,
     model::{Endpoint, Flag, Made, Mode, Multicast, Network, Parent, Pool, Slot, Xdp},
-    netlink::Netlink,
+    netlink::{Netlink, Netns},
     store::Store,
 };
 
@@ -91,7 +91,7 @@ pub struct EndpointReport {
     pub link_local: Option<Ipv6Addr>,
     /// Its interface.
     pub ifname: String,
-    /// Its namespace: a name, a path, `pid:N`, or `run:N` with the number of the `ipvlan-ctl run` that made it.
+    /// Its namespace: a name, a path, `pid:N`, `container:NAME`, or `run:N` with the number of the `ipvlan-ctl run` that made it.
     pub netns: String,
     /// `up`; `gone` where its slave or its namespace is, `moved` where the slave was moved out of it, `unenforced` without its
     /// programs; `creating` or `closing` while it is made or removed.
@@ -172,6 +172,22 @@ impl Report {
         let networks = self.networks()?;
         let find = |name: &String| networks.iter().find(|network| network.name == *name).cloned();
         names.iter().map(|name| find(name).ok_or_else(|| Error::NoNetwork(name.clone()))).collect()
+    }
+
+    /// The endpoints called so, in the order of `names`.
+    pub fn inspect_endpoints(&self, names: &[String]) -> Result<Vec<EndpointReport>, Error> {
+        let endpoints = self.endpoints()?;
+        let find = |name: &String| endpoints.iter().find(|endpoint| endpoint.name == *name).cloned();
+        names.iter().map(|name| find(name).ok_or_else(|| Error::NoEndpoint(name.clone()))).collect()
+    }
+
+    /// An endpoint, and its namespace.
+    pub(super) fn place(&self, name: &str) -> Result<(&Endpoint, Netns), Error> {
+        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.name.as_str() == name);
+        let endpoint = endpoint.ok_or_else(|| Error::NoEndpoint(name.to_owned()))?;
+        // After a reboot, another namespace may have its cookie.
+        let netns = Some(&endpoint.netns).filter(|_| !self.rebooted).and_then(Netns::find);
+        Ok((endpoint, netns.ok_or_else(|| Error::NetnsGone(endpoint.netns.label.clone()))?))
     }
 
     /// All endpoints, by slot.

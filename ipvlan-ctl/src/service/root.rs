@@ -49,6 +49,11 @@ impl Root {
         &self.pin_dir
     }
 
+    /// Where the hosts files of endpoints in namespaces without a name are.
+    pub(super) fn hosts_dir(&self) -> PathBuf {
+        self.dir.join("hosts")
+    }
+
     pub(super) fn store(&self) -> PathBuf {
         self.dir.join("store.sqlite")
     }

@@ -12,6 +12,7 @@ mod lab;
 mod lifecycle;
 mod modes;
 mod monitor;
+mod names;
 mod networks;
 mod reconcile;
 mod ring;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         modes::tests(),
         monitor::tests(),
         networks::tests(),
+        names::tests(),
         ring::tests(),
         root_inside::tests(),
         xdp::tests(),

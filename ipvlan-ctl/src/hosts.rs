@@ -1,0 +1,269 @@
+//! Hosts files: names and addresses in a block of ours, beside what others wrote.
+//!
+//! `ip netns exec` and `ipvlan-ctl run` mount such a file over /etc/hosts. A mount holds the file, not its path: a new file renamed
+//! to that path would never be seen inside. So files are written in place, each with one write.
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions, Permissions},
+    io,
+    net::IpAddr,
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use nix::fcntl::OFlag;
+
+/// The hosts file of a machine.
+pub const ETC_HOSTS: &str = "/etc/hosts";
+
+const MADE: &str = "# This file goes with the block.";
+
+/// A hosts file can't be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("can't keep names in {}: {source}", path.display())]
+pub struct HostsError {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// A hosts file with a block of ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostsFile {
+    path: PathBuf,
+    mark: String,
+}
+
+impl HostsFile {
+    /// The file at `path`, with the block of `owner`.
+    #[must_use]
+    pub fn new(path: PathBuf, owner: &Path) -> Self {
+        Self { path, mark: format!("ipvlan-ctl {}", owner.display()) }
+    }
+
+    /// Has the block say `entries`, whole lines, and nothing else. Without any it goes, and with it a file that was made for it.
+    pub fn write(&self, entries: &str) -> Result<(), HostsError> {
+        self.try_write(entries).map_err(|source| HostsError { path: self.path.clone(), source })
+    }
+
+    fn try_write(&self, entries: &str) -> io::Result<()> {
+        let text = match fs::read_to_string(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read?,
+        };
+        let parts = Parts::of(&text, &self.mark);
+        if parts.has_block || !entries.is_empty() {
+            let machine = fs::read_to_string(ETC_HOSTS).unwrap_or_default();
+            self.overwrite(&parts.with(entries, &self.mark, &localhost(&machine)), &text)?;
+        }
+        if entries.is_empty() && parts.is_empty() {
+            self.remove()?;
+        }
+        Ok(())
+    }
+
+    /// Whoever reads meanwhile sees the old names or the new ones: what the new text is shorter by goes only once it is blank.
+    fn overwrite(&self, new: &str, old: &str) -> io::Result<()> {
+        if old == new {
+            return Ok(());
+        }
+        if let Some(directory) = self.path.parent() {
+            DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+        }
+        let mut options = OpenOptions::new();
+        // A link may lead to the host's own file, where these names don't belong.
+        options.write(true).create(true).truncate(false).custom_flags(OFlag::O_NOFOLLOW.bits());
+        let file = options.open(&self.path)?;
+        if old.is_empty() {
+            // Whoever a command runs as reads it, whatever our umask.
+            file.set_permissions(Permissions::from_mode(0o644))?;
+        }
+        let blank = "\n".repeat(old.len().saturating_sub(new.len()));
+        file.write_all_at(format!("{new}{blank}").as_bytes(), 0)?;
+        file.set_len(new.len() as u64)
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // Directories stay where they hold anything else.
+        let _ = self.path.ancestors().skip(1).take(2).try_for_each(fs::remove_dir);
+        Ok(())
+    }
+}
+
+/// A line of a hosts file.
+#[must_use]
+pub fn entry(address: IpAddr, name: &str) -> String {
+    format!("{address}\t{name}\n")
+}
+
+/// What a file consists of.
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
+    /// All that isn't ours.
+    others: String,
+    /// Whether the file was made for the block.
+    made: bool,
+    has_block: bool,
+}
+
+impl Parts {
+    fn of(text: &str, mark: &str) -> Self {
+        let lines: Vec<_> = text.split_inclusive('\n').collect();
+        let find = |wanted: &str| lines.iter().position(|line| line.trim_end() == wanted);
+        match find(&begin(mark)).zip(find(&end(mark))) {
+            Some((first, last)) if first < last => Self {
+                others: lines[..first].iter().chain(&lines[last + 1..]).copied().collect(),
+                made: lines[first..last].iter().any(|line| line.trim_end() == MADE),
+                has_block: true,
+            },
+            // Half a block tells nobody which lines are ours. An empty file is one that a command killed meanwhile has made.
+            _ => Self { others: text.to_owned(), made: text.is_empty(), has_block: false },
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.made && self.others.trim().is_empty()
+    }
+
+    /// The whole file again. A file that was made for the block and then got lines of others keeps `localhost` without it.
+    fn with(&self, entries: &str, mark: &str, localhost: &str) -> String {
+        let Self { others, made, .. } = self;
+        let separator = if others.is_empty() || others.ends_with('\n') { "" } else { "\n" };
+        let (note, localhost) = if *made { (format!("{MADE}\n"), localhost) } else { (String::new(), "") };
+        if entries.is_empty() {
+            return format!("{others}{separator}{localhost}");
+        }
+        let (begin, end) = (begin(mark), end(mark));
+        format!("{others}{separator}{begin}\n{note}{localhost}{entries}{end}\n")
+    }
+}
+
+fn begin(mark: &str) -> String {
+    format!("# BEGIN {mark}")
+}
+
+fn end(mark: &str) -> String {
+    format!("# END {mark}")
+}
+
+/// The lines of a hosts file that are true in every namespace.
+fn localhost(text: &str) -> String {
+    let is_loopback = |line: &&str| {
+        let address = line.split_whitespace().next().and_then(|word| word.parse::<IpAddr>().ok());
+        address.is_some_and(|address| address.is_loopback())
+    };
+    text.lines().filter(is_loopback).map(|line| format!("{line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MARK: &str = "ipvlan-ctl /r";
+
+    fn entries() -> String {
+        ["10.0.0.2", "fd00::2"].map(|address| entry(address.parse().unwrap(), "a")).concat()
+    }
+
+    #[test]
+    fn a_file_of_others_keeps_their_lines() {
+        let before = "127.0.0.1 localhost\n10.9.9.9 printer\n";
+        let with = Parts::of(before, MARK).with(&entries(), MARK, "::1 localhost\n");
+        assert_eq!(
+            with,
+            format!("{before}# BEGIN {MARK}\n10.0.0.2\ta\nfd00::2\ta\n# END {MARK}\n"),
+            "localhost is theirs to write"
+        );
+        let parts = Parts::of(&with, MARK);
+        assert!(parts.has_block && !parts.made && !parts.is_empty());
+        assert_eq!(parts.with("", MARK, "::1 localhost\n"), before);
+        // What is written behind the block stays as well.
+        let parts = Parts::of(&format!("{with}10.9.9.8 scanner"), MARK);
+        assert_eq!(parts.with("", MARK, ""), format!("{before}10.9.9.8 scanner\n"));
+    }
+
+    #[test]
+    fn blocks_of_several_owners() {
+        let one = Parts::of("", MARK).with(&entries(), MARK, "");
+        let two = Parts::of(&one, "other").with(&entries(), "other", "");
+        assert_eq!(Parts::of(&two, "other").with("", "other", ""), one);
+    }
+
+    #[test]
+    fn half_a_block_is_others() {
+        for text in [format!("# BEGIN {MARK}\n10.0.0.2 a\n"), format!("# END {MARK}\n# BEGIN {MARK}\n")] {
+            assert_eq!(Parts::of(&text, MARK), Parts { others: text, made: false, has_block: false });
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn without_the_block_all_is_as_before(text in "([a-z0-9 #.\t]{0,20}\n){0,6}") {
+            let with = Parts::of(&text, MARK).with(&entries(), MARK, "");
+            let parts = Parts::of(&with, MARK);
+            prop_assert_eq!(parts.with(&entries(), MARK, ""), with);
+            prop_assert_eq!(parts.with("", MARK, ""), text);
+        }
+    }
+
+    #[test]
+    fn a_file_comes_and_goes_with_its_block() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = HostsFile::new(dir.path().join("netns/red/hosts"), Path::new("/r"));
+        file.write("").unwrap();
+        assert!(!file.path.exists());
+        file.write(&entries()).unwrap();
+        let text = fs::read_to_string(&file.path).unwrap();
+        assert!(text.contains(MADE) && text.contains("10.0.0.2\ta\n"), "{text}");
+        // What is mounted elsewhere is the file, not its path.
+        let mounted = fs::File::open(&file.path).unwrap();
+        file.write("10.0.0.2\ta\n").unwrap();
+        let text = io::read_to_string(&mounted).unwrap();
+        assert!(text.contains("10.0.0.2\ta\n") && !text.contains("fd00::2"), "{text}");
+        assert!(text.ends_with("# END ipvlan-ctl /r\n"), "{text}");
+        file.write("").unwrap();
+        assert!(!dir.path().join("netns").exists() && dir.path().exists());
+        // As a killed command leaves it.
+        fs::create_dir_all(file.path.parent().unwrap()).unwrap();
+        fs::write(&file.path, "").unwrap();
+        file.write("").unwrap();
+        assert!(!dir.path().join("netns").exists());
+    }
+
+    #[test]
+    fn a_file_that_got_lines_of_others_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = HostsFile::new(dir.path().join("hosts"), Path::new("/r"));
+        file.write(&entries()).unwrap();
+        let text = fs::read_to_string(&file.path).unwrap();
+        fs::write(&file.path, format!("10.9.9.9 printer\n{text}")).unwrap();
+        file.write("").unwrap();
+        let text = fs::read_to_string(&file.path).unwrap();
+        assert!(text.starts_with("10.9.9.9 printer\n") && !text.contains("10.0.0.2"), "{text}");
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, link) = (dir.path().join("etc-hosts"), dir.path().join("hosts"));
+        fs::write(&target, "127.0.0.1 localhost\n").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let error = HostsFile::new(link, Path::new("/r")).write(&entries()).unwrap_err();
+        assert!(error.to_string().starts_with("can't keep names in "), "{error}");
+        assert_eq!(fs::read_to_string(target).unwrap(), "127.0.0.1 localhost\n");
+    }
+
+    #[test]
+    fn localhost_is_what_loopback_addresses_are_called() {
+        let text =
+            "# c\n127.0.0.1\tlocalhost\n127.0.1.1 me\n10.0.0.1 x\n::1 localhost ip6-localhost\nff02::1 all\n";
+        assert_eq!(localhost(text), "127.0.0.1\tlocalhost\n127.0.1.1 me\n::1 localhost ip6-localhost\n");
+    }
+}

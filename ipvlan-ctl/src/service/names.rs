@@ -1,0 +1,74 @@
+//! Endpoints of a network know each other by name, by way of hosts files.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use super::{Attachment, Error, Root};
+use crate::{
+    hosts::{HostsFile, entry},
+    model::{Endpoint, Flag, State},
+};
+
+/// Where `ip netns exec NAME` looks for the files that it mounts over those of /etc.
+const NETNS_FILES: &str = "/etc/netns";
+
+/// Where the hosts file of an endpoint is: by the convention of ip-netns(8) where its namespace has a name, else with our state, for
+/// `run` and `exec` to mount.
+pub(super) fn hosts_path(root: &Root, endpoint: &Endpoint) -> PathBuf {
+    endpoint.netns.name().map_or_else(
+        || root.hosts_dir().join(endpoint.slot.to_string()),
+        |name| PathBuf::from_iter([Path::new(NETNS_FILES), name, Path::new("hosts")]),
+    )
+}
+
+impl Attachment<'_> {
+    /// Writes the hosts files that the endpoint concerns, with or without it. A file that can't be written is a warning: all else
+    /// works without names, and an endpoint must be able to go.
+    pub(super) fn write_names(&mut self, present: bool) -> Result<(), Error> {
+        let networks = self.session.store.networks()?;
+        let private = networks.iter().filter(|network| network.spec.flag == Flag::Private);
+        let private: Vec<_> = private.map(|network| network.id).collect();
+        let mut endpoints = self.session.store.endpoints()?;
+        endpoints.retain(|other| other.state == State::Up && other.slot != self.endpoint.slot);
+        if present {
+            endpoints.push(self.endpoint.clone());
+        }
+        let known: Vec<_> = endpoints.iter().map(|endpoint| (endpoint, entries(endpoint))).collect();
+
+        // Endpoints in one namespace share a file.
+        let own = hosts_path(&self.session.root, &self.endpoint);
+        let mut files = BTreeMap::from([(own.clone(), Vec::new())]);
+        for endpoint in &endpoints {
+            files.entry(hosts_path(&self.session.root, endpoint)).or_default().push(endpoint);
+        }
+        for (path, members) in files {
+            if path != own && members.iter().all(|member| member.network != self.network.id) {
+                continue;
+            }
+            let reaches = |other: &Endpoint| {
+                members.iter().any(|member| {
+                    member.slot == other.slot
+                        || (member.network == other.network && !private.contains(&member.network))
+                })
+            };
+            let entries: String = known
+                .iter()
+                .filter(|(other, _)| reaches(other))
+                .map(|(_, entries)| entries.as_str())
+                .collect();
+            if let Err(error) = HostsFile::new(path, self.session.root.dir()).write(&entries) {
+                self.session.warn(error.to_string());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn entries(endpoint: &Endpoint) -> String {
+    let (ipv4, ipv6) = (endpoint.addresses.ipv4, endpoint.addresses.ipv6);
+    let addresses = ipv4.map(IpAddr::V4).into_iter().chain(ipv6.map(IpAddr::V6));
+    addresses.map(|address| entry(address, endpoint.name.as_str())).collect()
+}
