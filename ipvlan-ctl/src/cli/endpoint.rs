@@ -58,6 +58,9 @@ Names:
   so do 'ipvlan-ctl run' and 'ipvlan-ctl exec', as they come and go. Programs
   that run already in a container or elsewhere don't.";
 
+/// clap's own is wider than 80 columns.
+const ATTACH_USAGE: &str = "ipvlan-ctl attach <NETWORK> --netns|--pid|--container <WHICH> [OPTIONS]";
+
 #[derive(Debug, Args)]
 #[command(after_help = ATTACH_HELP, override_usage = ATTACH_USAGE)]
 pub(super) struct Attach {
