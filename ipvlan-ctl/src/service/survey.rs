@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     bpf::{Dataplane, has_tcx},
-    model::{Endpoint, Network, Parent, Slot, State, Xdp},
+    model::{Endpoint, Parent, Slot, State, Xdp},
     netlink::{Netlink, Netns},
 };
 
@@ -182,8 +182,7 @@ impl Report {
             return Ok(());
         };
         // Without maps, nothing has programs; half made, it needs none.
-        let is_up = |network: &&Network| network.parent == parent.slot && network.state == State::Up;
-        let (Some(dataplane), Some(_)) = (&self.dataplane, self.networks.iter().find(is_up)) else {
+        let Some(dataplane) = self.dataplane.as_ref().filter(|_| self.is_in_use(parent.slot)) else {
             return Ok(());
         };
         let wants_xdp = matches!(parent.xdp, Xdp::Native | Xdp::Generic);

@@ -32,6 +32,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("changed::another_parent_is_left_alone", NEEDS, another_parent),
         test("changed::pins_are_lost", NEEDS, pins_are_lost),
         test("changed::reboot", NEEDS, reboot),
+        test("changed::reboot_and_reconcile", NEEDS, reboot_and_reconcile),
         test("changed::other_pin_dir", NEEDS, other_pin_dir),
         test("changed::foreign_pins_stay", NEEDS, foreign_pins_stay),
         test("changed::killed_while_creating", NEEDS, killed_while_creating),
@@ -152,6 +153,28 @@ fn reboot() -> Result<()> {
         let output = booted(words)?;
         ensure!(output.status.success(), "{words}: {}", String::from_utf8_lossy(&output.stderr));
     }
+    Ok(())
+}
+
+/// What the unit for boot does: networks are up again before anything is attached.
+fn reboot_and_reconcile() -> Result<()> {
+    let lab = Lab::new(&[(NET, &["a"])])?;
+    fs::remove_dir_all(lab.sandbox.pins())?;
+    lab.sandbox.host.ip(&format!("link del {INTERFACE}"))?;
+    lab.sandbox.wire()?;
+    let id = tempfile::NamedTempFile::new()?;
+    fs::write(&id, "00000000-0000-4000-8000-000000000000\n")?;
+    for (options, status, outcome) in [("--dry-run", 1, "mendable"), ("", 0, "mended")] {
+        let output = after_boot(&lab.sandbox, id.path(), &format!("--format json reconcile {options}"))?;
+        let rows: Vec<Value> = serde_json::from_slice(&output.stdout).context("read reconcile")?;
+        let mut kinds: Vec<_> = rows.iter().filter_map(|row| row["kind"].as_str()).collect();
+        kinds.sort_unstable();
+        ensure!(kinds == ["maps-gone", "netns-gone", "rebooted"], "found: {rows:?}");
+        ensure!(rows.iter().all(|row| row["outcome"] == outcome), "not {outcome}: {rows:?}");
+        ensure!(output.status.code() == Some(status), "it ends with {}", output.status);
+    }
+    ensure!(states(&lab.sandbox, "network ls")? == ["up"], "the network isn't up again");
+    ensure!(states(&lab.sandbox, "ps")?.is_empty(), "an endpoint of before is left");
     Ok(())
 }
 
