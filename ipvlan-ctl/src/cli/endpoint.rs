@@ -45,8 +45,6 @@ impl EndpointArgs {
     }
 }
 
-const ATTACH_USAGE: &str = "ipvlan-ctl attach [OPTIONS] <NETWORK> --netns|--pid|--container <WHERE>";
-
 const ATTACH_HELP: &str = "\
 Examples:
   ipvlan-ctl attach db_net --netns red --name ipv1
