@@ -60,14 +60,6 @@ impl Attachment<'_> {
         Ok(())
     }
 
-    /// Makes an endpoint that is there known to maps that know nothing of it.
-    pub(super) fn enforce(&mut self) -> Result<(), Error> {
-        for step in [EndpointStep::Slot, EndpointStep::Addresses, EndpointStep::Programs] {
-            step.apply(self)?;
-        }
-        Ok(())
-    }
-
     fn configure(&self) -> Result<(), Error> {
         let Inside { netns, netlink } = self.inside()?;
         let Link { index, name, .. } = self.slave_inside()?;

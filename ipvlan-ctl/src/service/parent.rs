@@ -2,10 +2,10 @@
 
 use tracing::debug;
 
-use super::{Error, Foundation, Root, Session};
+use super::{Attachment, EndpointStep, Error, Foundation, Root, Session, Step as _};
 use crate::{
     bpf::{self, Dataplane, LOOPBACK},
-    model::{Parent, Slot, State, Xdp},
+    model::{Network, Parent, Slot, State, Xdp},
     netlink::{Link, Netlink},
     store::Store,
 };
@@ -101,9 +101,15 @@ impl Session {
             return Ok(());
         }
         self.remake_parents()?;
-        let maps_lost = Dataplane::open(self.root.pin_dir())?.is_none();
+        let parents = self.find_parents()?;
+        let maps_lost = Dataplane::open(self.root.pin_dir())?.is_none() || self.store.is_restoring()?;
+        if maps_lost {
+            // Noted before there are maps: who comes after a kill finds some, and can't tell that they lack entries.
+            self.store.set_restoring(true)?;
+            self.restore_entries(&networks)?;
+        }
         // A parent that is gone takes its slaves along; there is nothing to enforce until it is back.
-        for (slot, ifindex) in self.find_parents()? {
+        for (slot, ifindex) in parents {
             let Some(network) = networks.iter().find(|network| network.parent == slot) else {
                 continue;
             };
@@ -118,7 +124,8 @@ impl Session {
             }
         }
         if maps_lost {
-            self.restore_endpoints()?;
+            self.for_each_slave("programs", |attachment| EndpointStep::Programs.apply(attachment))?;
+            self.store.set_restoring(false)?;
         }
         Ok(())
     }
@@ -137,15 +144,28 @@ impl Session {
         Ok(there)
     }
 
-    /// New maps know nothing of endpoints that live on, and these nothing of new maps.
-    fn restore_endpoints(&mut self) -> Result<(), Error> {
+    /// Tells new maps of everybody, before any program works with them: whoever they don't know passes for the host in some modes.
+    fn restore_entries(&mut self, networks: &[Network]) -> Result<(), Error> {
+        for network in networks {
+            self.foundation(network.clone())?.register()?;
+        }
+        self.for_each_slave("entries", |attachment| {
+            EndpointStep::Slot.apply(attachment)?;
+            EndpointStep::Addresses.apply(attachment)
+        })
+    }
+
+    /// Puts `what` of every endpoint back that has a slave; the others are for the repair, or for their users.
+    fn for_each_slave(
+        &mut self,
+        what: &str,
+        restore: impl Fn(&mut Attachment<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         for endpoint in self.store.endpoints()?.into_iter().filter(|endpoint| endpoint.state == State::Up) {
             let name = endpoint.name.clone();
             let mut attachment = self.attachment(endpoint)?;
-            // Those whose slaves are gone are for the repair, or for their users.
-            let restored = attachment.slave_inside().map(|_slave| attachment.enforce());
-            if let Ok(Err(error)) = restored {
-                self.warn(format!("putting the programs of endpoint '{name}' back: {error}"));
+            if let Ok(Err(error)) = attachment.slave_inside().map(|_slave| restore(&mut attachment)) {
+                self.warn(format!("putting the {what} of endpoint '{name}' back: {error}"));
             }
         }
         Ok(())
@@ -155,9 +175,7 @@ impl Session {
 impl Foundation<'_> {
     /// Puts back what is missing; returns whether anything was.
     fn mend(&mut self, ifindex: u32, maps_lost: bool) -> Result<bool, Error> {
-        if maps_lost {
-            self.register()?;
-        } else if self.session.dataplane()?.parent_is_enforced(self.parent.slot, ifindex)? {
+        if !maps_lost && self.session.dataplane()?.parent_is_enforced(self.parent.slot, ifindex)? {
             return Ok(false);
         }
         self.attach_programs().map(|()| true)

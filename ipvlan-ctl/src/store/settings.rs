@@ -11,6 +11,7 @@ use crate::model::Slot;
 const CAPACITY: &str = "capacity";
 const BOOT: &str = "boot";
 const PIN_DIR: &str = "pin_dir";
+const RESTORING: &str = "restoring";
 const MADE_LOOPBACK_QDISC: &str = "made_loopback_qdisc";
 
 impl Store {
@@ -70,6 +71,16 @@ impl Store {
     /// Notes whether we gave `lo` its clsact qdisc.
     pub fn set_made_loopback_qdisc(&mut self, made: bool) -> Result<(), StoreError> {
         self.set(MADE_LOOPBACK_QDISC, &made.to_string())
+    }
+
+    /// Whether new maps may lack entries.
+    pub fn is_restoring(&self) -> Result<bool, StoreError> {
+        Ok(self.setting(RESTORING)?.is_some_and(|value| value == "true"))
+    }
+
+    /// Notes whether new maps may lack entries.
+    pub fn set_restoring(&mut self, restoring: bool) -> Result<(), StoreError> {
+        self.set(RESTORING, &restoring.to_string())
     }
 
     fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {

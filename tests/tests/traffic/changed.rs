@@ -2,8 +2,9 @@
 
 use std::{
     fs,
+    os::unix::process::ExitStatusExt as _,
     path::Path,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
     thread,
     time::Instant,
 };
@@ -31,6 +32,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("changed::parent_comes_back", NEEDS, parent_comes_back),
         test("changed::another_parent_is_left_alone", NEEDS, another_parent),
         test("changed::pins_are_lost", NEEDS, pins_are_lost),
+        test("changed::killed_while_restoring", NEEDS, killed_while_restoring),
         test("changed::reboot", NEEDS, reboot),
         test("changed::reboot_and_reconcile", NEEDS, reboot_and_reconcile),
         test("changed::other_pin_dir", NEEDS, other_pin_dir),
@@ -121,6 +123,25 @@ fn pins_are_lost() -> Result<()> {
     ensure!(states(&lab.sandbox, "ps")? == ["up", "up"], "the endpoints aren't enforced again");
     is_enforced(&lab)?;
     attach_is_enforced(&lab, "c")
+}
+
+/// Killed once it has made the maps, a command leaves them without entries; the next one notices.
+fn killed_while_restoring() -> Result<()> {
+    let lab = Lab::new(&[(NET, &["a", "b"])])?;
+    for _ in 0..3 {
+        fs::remove_dir_all(lab.sandbox.pins())?;
+        let mut command = lab.sandbox.ctl_command()?;
+        command.args(["network", "prune", "--force"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = lab.sandbox.host.spawn(&mut command)?;
+        while !lab.sandbox.pins().exists() && child.try_wait()?.is_none() {
+            thread::yield_now();
+        }
+        child.kill()?;
+        ensure!(child.wait()?.signal().is_some(), "it ended before it was killed");
+        lab.sandbox.ctl("network prune --force")?;
+        lab.sandbox.ctl("reconcile --dry-run").context("what a killed command left is not mended")?;
+    }
+    is_enforced(&lab)
 }
 
 /// Nothing of the kernel's is left, the interface has another number, and namespaces may have the cookies of those before.
