@@ -259,13 +259,13 @@ fn arrival<P: Packet + ?Sized>(
     if claim.is_some_and(|it| it.source_holder(me.parent, tables).is_some()) {
         return refuse(me.slot, DropReason::WireSpoof);
     }
-    if frame.ethernet.is_group() {
-        return Ok(Arrival::Everyone);
-    }
+    let group = frame.ethernet.is_group();
     let Some(slot) = claim.and_then(|it| it.destination_holder(me.parent, tables)) else {
-        return Ok(Arrival::Host);
+        return Ok(if group { Arrival::Everyone } else { Arrival::Host });
     };
     match tables.slot(slot) {
+        // Slaves get a copy each, and judge it. In l3s there is none: the host's stack hands on what is addressed to one of them.
+        Some(entry) if group && entry.flags & L3S == 0 => Ok(Arrival::Everyone),
         Some(entry) if entry.flags & (INTERNAL | L3S) == 0 => Ok(Arrival::Endpoint),
         Some(entry) if entry.flags & INTERNAL == 0 => Ok(Arrival::EndpointByStack(slot)),
         _ => refuse(slot, DropReason::Internal),

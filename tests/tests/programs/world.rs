@@ -59,10 +59,12 @@ pub(crate) const QUIET: Slot = 14;
 pub(crate) const NEAR: Slot = 15;
 /// One that may send one broadcast a second.
 pub(crate) const SLOW: Slot = 17;
+/// One of an internal network in mode l3s.
+pub(crate) const BEHIND_STACK_INNER: Slot = 18;
 /// The parent, if its networks had the flag vepa.
 pub(crate) const VEPA_PARENT: Slot = 16;
 /// The highest of them.
-pub(crate) const LAST: Slot = SLOW;
+pub(crate) const LAST: Slot = BEHIND_STACK_INNER;
 /// A slot that nobody has registered.
 pub(crate) const NOBODY: Slot = 77;
 
@@ -102,7 +104,7 @@ pub(crate) fn parent() -> ParentIdentity {
 
 /// Every endpoint. Those of all modes are on one parent here, since the programs don't mind.
 pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
-    let networks: [(u32, &[Slot]); 10] = [
+    let networks: [(u32, &[Slot]); 11] = [
         (1, &[A, B, ONLY4]),
         (2, &[OTHER]),
         (3, &[INNER, INNER_PEER]),
@@ -113,6 +115,7 @@ pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
         (8, &[QUIET]),
         (9, &[NEAR]),
         (10, &[SLOW]),
+        (11, &[BEHIND_STACK_INNER]),
     ];
     let pairs = networks.iter().flat_map(|(network, slots)| slots.iter().map(|slot| (*slot, *network)));
     pairs
@@ -122,11 +125,11 @@ pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
                 slot,
                 key: key(slot),
                 network,
-                internal: [3, 6].contains(&network),
+                internal: [3, 6, 11].contains(&network),
                 private: network == 4,
                 mode: match network {
                     5 | 6 => Mode::L3,
-                    7 => Mode::L3s,
+                    7 | 11 => Mode::L3s,
                     _ => Mode::L2,
                 },
                 multicast: match network {

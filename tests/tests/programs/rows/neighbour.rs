@@ -12,11 +12,9 @@ use ipvlan_common::{
 };
 use ipvlan_tests::frame::{self, Link};
 
-use super::{NONE6, Row, SEALED, UNSEALED, drop_for, row, sends};
+use super::{ALL_NODES, ALL_NODES_MAC, NONE6, Row, SEALED, UNSEALED, drop_for, row, sends};
 use crate::world::{A, B, LAN_MAC, MAC, QUIET, ip6, link_local};
 
-const ALL_NODES_MAC: Mac = [0x33, 0x33, 0, 0, 0, 1];
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// An IPv6 frame to all nodes whose payload is `chain`, behind a header of kind `next`.
 fn ipv6(source: Ipv6Addr, next: u8, chain: &[u8]) -> Result<Vec<u8>> {
     let mut packet = vec![0x60, 0, 0, 0];
