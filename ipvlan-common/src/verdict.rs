@@ -276,17 +276,24 @@ fn arrival<P: Packet + ?Sized>(
 /// parent's MAC there can pass for an endpoint here, as in every use of VEPA.
 #[inline(always)]
 fn hairpin<P: Packet + ?Sized>(frame: &Frame<'_, P>, me: &Identity, tables: &impl Tables) -> Judged {
-    let Some(claim) = frame.claim() else {
+    let claim = frame.claim();
+    let slot = claim.and_then(|it| it.source_holder(me.parent, tables));
+    let Some((slot, sender)) = slot.and_then(|slot| Some((slot, tables.slot(slot)?))) else {
         return refuse(me.slot, DropReason::Unsealed);
     };
-    let Some(slot) = claim.source_holder(me.parent, tables) else {
-        return refuse(me.slot, DropReason::Unsealed);
-    };
-    let Some(sender) = tables.slot(slot) else {
-        return refuse(me.slot, DropReason::Unsealed);
-    };
-    if !frame.ethernet.is_group() && claim.destination_holder(me.parent, tables).is_none() {
+    // Never on the wire, so the switch has none of its frames to send back.
+    if sender.flags & INTERNAL != 0 {
+        return refuse(slot, DropReason::Internal);
+    }
+    // Of a group frame the host alone would get a copy: its peers had theirs when it was sent (Linux 6.12, ipvlan_external_frame).
+    let receiver = claim.and_then(|it| it.destination_holder(me.parent, tables));
+    let Some(receiver) = receiver.and_then(|it| tables.slot(it)).filter(|_| !frame.ethernet.is_group())
+    else {
         return refuse(slot, DropReason::HostFilter);
+    };
+    // In l3s no ingress of the receiver's sees it.
+    if receiver.network != sender.network {
+        return refuse(slot, DropReason::OtherNetwork);
     }
     Ok(Verdict::Seal { slot, seal: seal(frame, sender) })
 }

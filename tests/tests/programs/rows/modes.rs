@@ -12,11 +12,12 @@ use ipvlan_common::{
 use ipvlan_tests::frame::Link;
 
 use super::{
-    FOREIGN, FROM_LAN, Row, SEALED, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, by, drop_for, row, udp4, udp6,
+    ALL_NODES, ALL_NODES_MAC, FOREIGN, FROM_LAN, Row, SEALED, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, by,
+    drop_for, row, udp4, udp6,
 };
 use crate::world::{
-    A, B, BEHIND_STACK, LAN, LAN_MAC, LAN6, MAC, NEAR, OTHER, PARENT, QUIET, ROUTED, ROUTED_INNER,
-    ROUTED_INNER_PEER, SLOW, VEPA_PARENT, ip4, ip6, link_local,
+    A, B, BEHIND_STACK, INNER, INNER_PEER, LAN, LAN_MAC, LAN6, MAC, NEAR, OTHER, PARENT, QUIET, ROUTED,
+    ROUTED_INNER, ROUTED_INNER_PEER, SLOW, VEPA_PARENT, ip4, ip6, link_local,
 };
 
 const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 250);
@@ -109,8 +110,34 @@ fn vepa() -> Result<Vec<Row>> {
     Ok(vec![
         at("vepa, back from the switch", udp4(back, ip4(A), ip4(B))?, from(A)),
         at("vepa, back from the switch, IPv6", udp6(back, link_local(A), ip6(B))?, from(A)),
-        at("vepa, a broadcast back", udp4(TO_ALL, ip4(A), Ipv4Addr::BROADCAST)?, from(A)),
-        at("vepa, ARP back", arp(TO_ALL, ArpOperation::REQUEST, MAC, ip4(A), ip4(B))?, from(A)),
+        // The peers had theirs when it was sent: only the host would get it now.
+        at("vepa, a broadcast back", udp4(TO_ALL, ip4(A), Ipv4Addr::BROADCAST)?, drop_for(A, HostFilter)),
+        at(
+            "vepa, a multicast back, IPv6",
+            udp6(Link { destination: ALL_NODES_MAC, ..TO_LAN }, ip6(A), ALL_NODES)?,
+            drop_for(A, HostFilter),
+        ),
+        at(
+            "vepa, ARP back",
+            arp(TO_ALL, ArpOperation::REQUEST, MAC, ip4(A), ip4(B))?,
+            drop_for(A, HostFilter),
+        ),
+        at("vepa, ARP for one receiver back", arp(back, ArpOperation::REPLY, MAC, ip4(A), ip4(B))?, from(A)),
+        at(
+            "vepa, back from the switch for another network",
+            udp4(back, ip4(OTHER), ip4(BEHIND_STACK))?,
+            drop_for(OTHER, OtherNetwork),
+        ),
+        at(
+            "vepa, an internal endpoint's address back",
+            udp4(back, ip4(INNER), ip4(INNER_PEER))?,
+            drop_for(INNER, Internal),
+        ),
+        at(
+            "vepa, an internal endpoint's address back, IPv6",
+            udp6(back, ip6(INNER), ip6(B))?,
+            drop_for(INNER, Internal),
+        ),
         at("vepa, to the host by way of the switch", udp4(back, ip4(A), HOST)?, drop_for(A, HostFilter)),
         at(
             "vepa, the parent's MAC from nobody here",
