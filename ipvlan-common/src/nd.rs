@@ -51,7 +51,10 @@ pub(crate) fn check<P: Packet + ?Sized>(
     mac: &Mac,
 ) -> Result<(), DropReason> {
     let from_me = owns(me, &ip.source);
-    if !from_me && ip.source != [0; 16] {
+    // From no address it detects duplicates, and asks routers and groups: all of it to groups, and for an own address to come.
+    let has_ipv6 = me.ipv6 != [0; 16] || me.link_local != [0; 16];
+    let from_nobody = ip.source == [0; 16] && ip.destination[0] == 0xff && has_ipv6;
+    if !from_me && !from_nobody {
         return Err(DropReason::SourceIpv6);
     }
     let own = if from_me { Ok(()) } else { Err(DropReason::SourceIpv6) };

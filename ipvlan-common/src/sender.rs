@@ -70,11 +70,11 @@ fn arp(arp: &Arp, me: &SlotEntry, mac: &Mac) -> Result<(), DropReason> {
 fn ipv4<P: Packet + ?Sized>(frame: &Frame<'_, P>, ip: &Ipv4, me: &SlotEntry) -> Result<(), DropReason> {
     let has_ports = ip.protocol == UDP && !ip.later_fragment;
     let ports = if has_ports { Some(udp_ports(frame.packet, ip.payload, ip.end)?) } else { None };
-    let from_me = ip.source == me.ipv4 && me.ipv4 != [0; 4];
-    // A client asks for an address before it has one.
+    let from_me = ip.source == me.ipv4;
+    // A client asks for its address before it has it.
     let asks_dhcp =
         ip.source == [0; 4] && ip.destination == [255; 4] && ports == Some((DHCP_CLIENT, DHCP_SERVER));
-    if !from_me && !asks_dhcp {
+    if me.ipv4 == [0; 4] || (!from_me && !asks_dhcp) {
         return Err(DropReason::SourceIpv4);
     }
     if ip.payload != Ipv4::OPTIONS

@@ -61,10 +61,12 @@ pub(crate) const NEAR: Slot = 15;
 pub(crate) const SLOW: Slot = 17;
 /// One of an internal network in mode l3s.
 pub(crate) const BEHIND_STACK_INNER: Slot = 18;
+/// An endpoint without IPv4.
+pub(crate) const ONLY6: Slot = 19;
 /// The parent, if its networks had the flag vepa.
 pub(crate) const VEPA_PARENT: Slot = 16;
 /// The highest of them.
-pub(crate) const LAST: Slot = BEHIND_STACK_INNER;
+pub(crate) const LAST: Slot = ONLY6;
 /// A slot that nobody has registered.
 pub(crate) const NOBODY: Slot = 77;
 
@@ -105,7 +107,7 @@ pub(crate) fn parent() -> ParentIdentity {
 /// Every endpoint. Those of all modes are on one parent here, since the programs don't mind.
 pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
     let networks: [(u32, &[Slot]); 11] = [
-        (1, &[A, B, ONLY4]),
+        (1, &[A, B, ONLY4, ONLY6]),
         (2, &[OTHER]),
         (3, &[INNER, INNER_PEER]),
         (4, &[SHY, SHY_PEER]),
@@ -120,7 +122,7 @@ pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
     let pairs = networks.iter().flat_map(|(network, slots)| slots.iter().map(|slot| (*slot, *network)));
     pairs
         .map(|(slot, network)| {
-            let has_ipv6 = slot != ONLY4;
+            let (has_ipv4, has_ipv6) = (slot != ONLY6, slot != ONLY4);
             EndpointIdentity {
                 slot,
                 key: key(slot),
@@ -140,7 +142,7 @@ pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
                 multicast_rate: (slot == SLOW).then_some(1),
                 parent: PARENT,
                 mac: MAC,
-                ipv4: Ipv4Net::new(ip4(slot), 24).ok(),
+                ipv4: Ipv4Net::new(ip4(slot), 24).ok().filter(|_| has_ipv4),
                 ipv6: has_ipv6.then(|| ip6(slot)),
                 link_local: has_ipv6.then(|| link_local(slot)),
             }

@@ -18,7 +18,7 @@ use super::{
     FOREIGN, FROM_LAN, NONE, NONE6, Row, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, drop_for, row, sends, tagged,
     udp4, udp4_with, udp6,
 };
-use crate::world::{A, B, LAN, LAN_MAC, LAN6, MAC, ONLY4, ip4, ip6, link_local};
+use crate::world::{A, B, LAN, LAN_MAC, LAN6, MAC, ONLY4, ONLY6, ip4, ip6, link_local};
 
 const MDNS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 const MDNS_MAC: Mac = [1, 0, 0x5e, 0, 0, 0xfb];
@@ -117,6 +117,22 @@ pub(super) fn rows() -> Result<Vec<Row>> {
                 &[0, 7, 8, 0, 6, 4, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             )?,
             Some(Malformed),
+        ),
+        row(
+            "IPv4 without an address of that kind",
+            SlaveEgress,
+            ONLY6,
+            UNSEALED,
+            udp4(TO_LAN, ip4(ONLY6), LAN)?,
+            drop_for(ONLY6, SourceIpv4),
+        ),
+        row(
+            "asks for a DHCP lease without an address of that kind",
+            SlaveEgress,
+            ONLY6,
+            UNSEALED,
+            ports(NONE, [68, 67])?,
+            drop_for(ONLY6, SourceIpv4),
         ),
         row(
             "IPv6 without an address of that kind",
