@@ -123,6 +123,7 @@ pub(super) fn rows() -> Result<Vec<Row>> {
         sends("redirects", own(&[137; 40])?, Some(RouterMessage)),
         sends("advert behind a destination header", ipv6(ip6(A), 60, &chain(1, &advert))?, Some(NdSpoof)),
         sends("advert behind five headers", ipv6(ip6(A), 60, &chain(5, &advert))?, Some(NdSpoof)),
+        sends("own solicitation behind five headers", ipv6(ip6(A), 60, &chain(5, &ask(ip6(B), &[])))?, None),
         sends("advert behind six headers", ipv6(ip6(A), 60, &chain(6, &advert))?, Some(HeaderChain)),
         sends(
             "own solicitation in a first fragment",
