@@ -63,10 +63,12 @@ pub(crate) const SLOW: Slot = 17;
 pub(crate) const BEHIND_STACK_INNER: Slot = 18;
 /// An endpoint without IPv4.
 pub(crate) const ONLY6: Slot = 19;
+/// One of a network in mode l3 without multicast.
+pub(crate) const ROUTED_QUIET: Slot = 20;
 /// The parent, if its networks had the flag vepa.
 pub(crate) const VEPA_PARENT: Slot = 16;
 /// The highest of them.
-pub(crate) const LAST: Slot = ONLY6;
+pub(crate) const LAST: Slot = ROUTED_QUIET;
 /// A slot that nobody has registered.
 pub(crate) const NOBODY: Slot = 77;
 
@@ -106,7 +108,7 @@ pub(crate) fn parent() -> ParentIdentity {
 
 /// Every endpoint. Those of all modes are on one parent here, since the programs don't mind.
 pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
-    let networks: [(u32, &[Slot]); 11] = [
+    let networks: [(u32, &[Slot]); 12] = [
         (1, &[A, B, ONLY4, ONLY6]),
         (2, &[OTHER]),
         (3, &[INNER, INNER_PEER]),
@@ -118,6 +120,7 @@ pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
         (9, &[NEAR]),
         (10, &[SLOW]),
         (11, &[BEHIND_STACK_INNER]),
+        (12, &[ROUTED_QUIET]),
     ];
     let pairs = networks.iter().flat_map(|(network, slots)| slots.iter().map(|slot| (*slot, *network)));
     pairs
@@ -130,12 +133,12 @@ pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
                 internal: [3, 6, 11].contains(&network),
                 private: network == 4,
                 mode: match network {
-                    5 | 6 => Mode::L3,
+                    5 | 6 | 12 => Mode::L3,
                     7 | 11 => Mode::L3s,
                     _ => Mode::L2,
                 },
                 multicast: match network {
-                    8 => Multicast::Off,
+                    8 | 12 => Multicast::Off,
                     9 => Multicast::Local,
                     _ => Multicast::On,
                 },

@@ -15,8 +15,8 @@ use ipvlan_common::{
 use ipvlan_tests::frame::{self, Link};
 
 use super::{
-    FOREIGN, FROM_LAN, NONE, NONE6, Row, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, drop_for, row, sends, tagged,
-    udp4, udp4_with, udp6,
+    ALL_NODES, FOREIGN, FROM_LAN, NONE, NONE6, Row, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, drop_for, row,
+    sends, tagged, udp4, udp4_with, udp6,
 };
 use crate::world::{A, B, LAN, LAN_MAC, LAN6, MAC, ONLY4, ONLY6, ip4, ip6, link_local};
 
@@ -74,6 +74,18 @@ pub(super) fn rows() -> Result<Vec<Row>> {
         sends("multicast", udp4(Link { destination: MDNS_MAC, ..TO_LAN }, ip4(A), MDNS)?, None),
         sends("broadcast frame for one receiver", udp4(TO_ALL, ip4(A), ip4(B))?, Some(GroupMismatch)),
         sends("broadcast frame for one receiver, IPv6", udp6(TO_ALL, ip6(A), ip6(B))?, Some(GroupMismatch)),
+        sends("multicast in a frame for one receiver", udp4(TO_LAN, ip4(A), MDNS)?, Some(GroupMismatch)),
+        sends(
+            "broadcast in a frame for one receiver",
+            udp4(TO_LAN, ip4(A), Ipv4Addr::BROADCAST)?,
+            Some(GroupMismatch),
+        ),
+        sends(
+            "multicast in a frame for one receiver, IPv6",
+            udp6(TO_LAN, ip6(A), ALL_NODES)?,
+            Some(GroupMismatch),
+        ),
+        sends("multicast in a frame for the host", udp4(SHARED, ip4(A), MDNS)?, Some(GroupMismatch)),
         sends("own IPv4", udp4(TO_LAN, ip4(A), LAN)?, None),
         sends("own IPv6", udp6(TO_LAN, ip6(A), LAN6)?, None),
         sends("own link-local", udp6(TO_LAN, link_local(A), LAN6)?, None),
