@@ -70,8 +70,8 @@ pub fn decide<P: Packet + ?Sized>(
     }
 }
 
-/// The copy of a multicast that goes to whoever sent it, without an Ethernet header. To the host it isn't an endpoint's to send, as it
-/// could in modes l3 and l3s, whose frames the host routes.
+/// The copy of a multicast that goes back to whoever sent it; it has no Ethernet header yet. In modes l3 and l3s the host sends
+/// endpoints' frames on, and isn't to get a copy of those.
 #[inline(always)]
 fn looped_back<P: Packet + ?Sized>(
     hook: Hook,
