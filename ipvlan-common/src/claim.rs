@@ -2,7 +2,7 @@
 
 use crate::{
     DropReason, Slot,
-    packet::{self, Arp, Frame, Ipv4, Ipv6, Packet},
+    packet::{self, Arp, ETHERNET_LEN, Frame, Ipv4, Ipv6, Packet},
     tables::Tables,
 };
 
@@ -32,6 +32,21 @@ impl<P: Packet + ?Sized> Frame<'_, P> {
             }
             _ => return None,
         })
+    }
+}
+
+/// Which endpoint of `parent` holds the source of a packet that starts at its IP header.
+#[inline(always)]
+pub(crate) fn source_holder_at_start<P: Packet + ?Sized>(
+    packet: &P,
+    protocol: u16,
+    parent: Slot,
+    tables: &impl Tables,
+) -> Option<Slot> {
+    match protocol {
+        packet::IPV4 => tables.ipv4(parent, packet.load(Ipv4::ADDRESSES - ETHERNET_LEN)?),
+        packet::IPV6 => tables.ipv6(parent, packet.load(Ipv6::ADDRESSES - ETHERNET_LEN)?),
+        _ => None,
     }
 }
 

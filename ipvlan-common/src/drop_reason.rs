@@ -75,7 +75,7 @@ drop_reasons! {
     IpOption = 20, "ip-option";
     /// An endpoint answers as a DHCP server.
     DhcpServer = 21, "dhcp-server";
-    /// A broadcast or multicast frame that carries a packet for one receiver.
+    /// A broadcast or multicast frame that carries a packet for one receiver, or the reverse.
     GroupMismatch = 22, "group-mismatch";
     /// The network's multicast setting keeps this broadcast or multicast in, or out.
     Multicast = 23, "multicast";

@@ -5,6 +5,7 @@
 
 pub mod drop_reason;
 pub mod event;
+pub mod hook;
 pub mod log;
 pub mod packet;
 pub mod schema;
@@ -19,5 +20,6 @@ mod sender;
 
 pub use drop_reason::DropReason;
 pub use event::DropEvent;
+pub use hook::Hook;
 pub use types::{Identity, Slot, SlotEntry};
-pub use verdict::{Hook, Verdict, decide};
+pub use verdict::{Verdict, decide};

@@ -15,7 +15,7 @@ const DHCPV6_CLIENT: [u8; 2] = 546u16.to_be_bytes();
 const DHCPV6_SERVER: [u8; 2] = 547u16.to_be_bytes();
 
 /// Extension headers that are followed; a longer chain is dropped. The local stack sends two at most.
-const MAX_HEADERS: usize = 6;
+const MAX_HEADERS: usize = 5;
 /// Options of one message that are read; more is dropped. A solicitation carries one, or a nonce beside it.
 const MAX_OPTIONS: usize = 4;
 
@@ -51,7 +51,10 @@ pub(crate) fn check<P: Packet + ?Sized>(
     mac: &Mac,
 ) -> Result<(), DropReason> {
     let from_me = owns(me, &ip.source);
-    if !from_me && ip.source != [0; 16] {
+    // From no address it detects duplicates, and asks routers and groups: all of it to groups, and for an own address to come.
+    let has_ipv6 = me.ipv6 != [0; 16] || me.link_local != [0; 16];
+    let from_nobody = ip.source == [0; 16] && ip.destination[0] == 0xff && has_ipv6;
+    if !from_me && !from_nobody {
         return Err(DropReason::SourceIpv6);
     }
     let own = if from_me { Ok(()) } else { Err(DropReason::SourceIpv6) };
@@ -94,7 +97,7 @@ fn upper<P: Packet + ?Sized>(packet: &P, ip: &Ipv6) -> Result<Option<Upper>, Dro
     let mut protocol = ip.next_header;
     let mut offset = Ipv6::START;
     let mut fragmented = false;
-    for _ in 0..MAX_HEADERS {
+    for _ in 0..=MAX_HEADERS {
         if !matches!(protocol, HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING | AUTHENTICATION | FRAGMENT) {
             return Ok(Some(Upper { protocol, offset, fragmented }));
         }

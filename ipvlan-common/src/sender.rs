@@ -35,6 +35,7 @@ pub(crate) fn check<P: Packet + ?Sized>(
     if metadata.protocol != ethernet.ethertype {
         return Err(DropReason::ProtocolMismatch);
     }
+    // A group is known by its MAC: a packet to a group in any other frame is refused as a mismatch below.
     if me.flags & MULTICAST_OFF != 0 && frame.is_dispensable_group() {
         return Err(DropReason::Multicast);
     }
@@ -44,7 +45,7 @@ pub(crate) fn check<P: Packet + ?Sized>(
         packet::IPV4 => ipv4(frame, &Ipv4::parse(frame.packet)?, me),
         packet::IPV6 => {
             let ip = Ipv6::parse(frame.packet)?;
-            if ethernet.is_group() && ip.destination[0] != 0xff {
+            if ethernet.is_group() != (ip.destination[0] == 0xff) {
                 return Err(DropReason::GroupMismatch);
             }
             nd::check(frame.packet, &ip, me, mac)
@@ -70,11 +71,11 @@ fn arp(arp: &Arp, me: &SlotEntry, mac: &Mac) -> Result<(), DropReason> {
 fn ipv4<P: Packet + ?Sized>(frame: &Frame<'_, P>, ip: &Ipv4, me: &SlotEntry) -> Result<(), DropReason> {
     let has_ports = ip.protocol == UDP && !ip.later_fragment;
     let ports = if has_ports { Some(udp_ports(frame.packet, ip.payload, ip.end)?) } else { None };
-    let from_me = ip.source == me.ipv4 && me.ipv4 != [0; 4];
-    // A client asks for an address before it has one.
+    let from_me = ip.source == me.ipv4;
+    // A client asks for its address before it has it.
     let asks_dhcp =
         ip.source == [0; 4] && ip.destination == [255; 4] && ports == Some((DHCP_CLIENT, DHCP_SERVER));
-    if !from_me && !asks_dhcp {
+    if me.ipv4 == [0; 4] || (!from_me && !asks_dhcp) {
         return Err(DropReason::SourceIpv4);
     }
     if ip.payload != Ipv4::OPTIONS
@@ -85,7 +86,7 @@ fn ipv4<P: Packet + ?Sized>(frame: &Frame<'_, P>, ip: &Ipv4, me: &SlotEntry) -> 
     if ports.is_some_and(|(source, destination)| source == DHCP_SERVER || destination == DHCP_CLIENT) {
         return Err(DropReason::DhcpServer);
     }
-    let to_group =
-        ip.destination[0] & 0xf0 == 0xe0 || ip.destination == [255; 4] || ip.destination == me.broadcast;
-    if frame.ethernet.is_group() && !to_group { Err(DropReason::GroupMismatch) } else { Ok(()) }
+    let to_group = ip.destination[0] & 0xf0 == 0xe0 || ip.destination == [255; 4];
+    let fits = if frame.ethernet.is_group() { to_group || ip.destination == me.broadcast } else { !to_group };
+    if fits { Ok(()) } else { Err(DropReason::GroupMismatch) }
 }

@@ -1,62 +1,13 @@
 //! The verdict: what becomes of a frame at each hook. Pure, so that tests run the very code that the kernel runs.
 
 use crate::{
-    DropReason, Identity, Slot, SlotEntry,
+    DropReason, Hook, Identity, Slot, SlotEntry, claim,
     packet::{Frame, Metadata, Packet},
     seal::seal,
     sender,
     tables::Tables,
     types::{INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, VEPA, WIRE},
 };
-
-/// Where a program sits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u16)]
-pub enum Hook {
-    /// tc egress of a slave, in the endpoint's netns: who is it, and is the frame its own?
-    SlaveEgress = 1,
-    /// tc ingress of a slave, in the endpoint's netns: may this sender reach me?
-    SlaveIngress,
-    /// tc ingress of the parent, in its netns: what the wire sends, and what slaves send to their host.
-    ParentIngress,
-    /// tc egress of the parent, in its netns: what slaves and the host send to the wire.
-    ParentEgress,
-    /// tc ingress of `lo`, in the parent's netns: what slaves in mode l3 or l3s send to their host.
-    LoopbackIngress,
-    /// XDP of the parent: what the wire sends, before the kernel has made anything of it.
-    ParentXdp,
-}
-
-impl Hook {
-    /// Every hook.
-    pub const ALL: [Self; 6] = [
-        Self::SlaveEgress,
-        Self::SlaveIngress,
-        Self::ParentIngress,
-        Self::ParentEgress,
-        Self::LoopbackIngress,
-        Self::ParentXdp,
-    ];
-
-    /// The hook behind its number; `None` where a newer program wrote it.
-    #[must_use]
-    pub fn from_number(number: u16) -> Option<Self> {
-        Self::ALL.into_iter().find(|hook| *hook as u16 == number)
-    }
-
-    /// The name in tables and JSON.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::SlaveEgress => "slave-egress",
-            Self::SlaveIngress => "slave-ingress",
-            Self::ParentIngress => "parent-ingress",
-            Self::ParentEgress => "parent-egress",
-            Self::LoopbackIngress => "loopback-ingress",
-            Self::ParentXdp => "parent-xdp",
-        }
-    }
-}
 
 /// What becomes of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,9 +46,8 @@ pub fn decide<P: Packet + ?Sized>(
     me: &Identity,
     tables: &impl Tables,
 ) -> Verdict {
-    // It goes to whoever sent it, and has no Ethernet header yet.
     if metadata.looped_back {
-        return Verdict::Pass;
+        return looped_back(hook, packet, metadata, me, tables);
     }
     let judged = match Frame::parse(packet) {
         Ok(frame) => match hook {
@@ -118,6 +68,23 @@ pub fn decide<P: Packet + ?Sized>(
     match judged {
         Ok(verdict) | Err(verdict) => verdict,
     }
+}
+
+/// The copy of a multicast that goes back to whoever sent it; it has no Ethernet header yet. In modes l3 and l3s the host sends
+/// endpoints' frames on, and isn't to get a copy of those.
+#[inline(always)]
+fn looped_back<P: Packet + ?Sized>(
+    hook: Hook,
+    packet: &P,
+    metadata: &Metadata,
+    me: &Identity,
+    tables: &impl Tables,
+) -> Verdict {
+    let holder = || claim::source_holder_at_start(packet, metadata.protocol, me.parent, tables);
+    if hook == Hook::ParentIngress && holder().is_some() {
+        return Verdict::Drop { slot: me.slot, reason: DropReason::HostFilter };
+    }
+    Verdict::Pass
 }
 
 /// `Err` is a drop, so that `?` leaves at the first rule broken.
@@ -259,13 +226,13 @@ fn arrival<P: Packet + ?Sized>(
     if claim.is_some_and(|it| it.source_holder(me.parent, tables).is_some()) {
         return refuse(me.slot, DropReason::WireSpoof);
     }
-    if frame.ethernet.is_group() {
-        return Ok(Arrival::Everyone);
-    }
+    let group = frame.ethernet.is_group();
     let Some(slot) = claim.and_then(|it| it.destination_holder(me.parent, tables)) else {
-        return Ok(Arrival::Host);
+        return Ok(if group { Arrival::Everyone } else { Arrival::Host });
     };
     match tables.slot(slot) {
+        // Slaves get a copy each, and judge it. In l3s there is none: the host's stack hands on what is addressed to one of them.
+        Some(entry) if group && entry.flags & L3S == 0 => Ok(Arrival::Everyone),
         Some(entry) if entry.flags & (INTERNAL | L3S) == 0 => Ok(Arrival::Endpoint),
         Some(entry) if entry.flags & INTERNAL == 0 => Ok(Arrival::EndpointByStack(slot)),
         _ => refuse(slot, DropReason::Internal),
@@ -276,17 +243,24 @@ fn arrival<P: Packet + ?Sized>(
 /// parent's MAC there can pass for an endpoint here, as in every use of VEPA.
 #[inline(always)]
 fn hairpin<P: Packet + ?Sized>(frame: &Frame<'_, P>, me: &Identity, tables: &impl Tables) -> Judged {
-    let Some(claim) = frame.claim() else {
+    let claim = frame.claim();
+    let slot = claim.and_then(|it| it.source_holder(me.parent, tables));
+    let Some((slot, sender)) = slot.and_then(|slot| Some((slot, tables.slot(slot)?))) else {
         return refuse(me.slot, DropReason::Unsealed);
     };
-    let Some(slot) = claim.source_holder(me.parent, tables) else {
-        return refuse(me.slot, DropReason::Unsealed);
-    };
-    let Some(sender) = tables.slot(slot) else {
-        return refuse(me.slot, DropReason::Unsealed);
-    };
-    if !frame.ethernet.is_group() && claim.destination_holder(me.parent, tables).is_none() {
+    // Never on the wire, so the switch has none of its frames to send back.
+    if sender.flags & INTERNAL != 0 {
+        return refuse(slot, DropReason::Internal);
+    }
+    // Of a group frame the host alone would get a copy: its peers had theirs when it was sent (Linux 6.12, ipvlan_external_frame).
+    let receiver = claim.and_then(|it| it.destination_holder(me.parent, tables));
+    let Some(receiver) = receiver.and_then(|it| tables.slot(it)).filter(|_| !frame.ethernet.is_group())
+    else {
         return refuse(slot, DropReason::HostFilter);
+    };
+    // In l3s no ingress of the receiver's sees it.
+    if receiver.network != sender.network {
+        return refuse(slot, DropReason::OtherNetwork);
     }
     Ok(Verdict::Seal { slot, seal: seal(frame, sender) })
 }
@@ -320,7 +294,7 @@ fn to_wire<P: Packet + ?Sized>(
     if sender.flags & INTERNAL != 0 {
         return refuse_isolated(frame, metadata.tc_index, metadata.tc_index, DropReason::Internal);
     }
-    if sender.flags & MULTICAST_LOCAL != 0 && frame.is_dispensable_group() {
+    if sender.flags & (MULTICAST_LOCAL | MULTICAST_OFF) != 0 && frame.is_dispensable_group() {
         return refuse(metadata.tc_index, DropReason::Multicast);
     }
     if sender.flags & L3 == 0 {

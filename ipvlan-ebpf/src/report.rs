@@ -49,13 +49,18 @@ impl Reported for *mut __sk_buff {
 
     #[inline(always)]
     fn capture(&self, head: *mut [u8; HEAD]) -> u32 {
-        // From 1 to HEAD, in words that Linux 6.1 believes: LLVM's "not 0" it takes for "0 or more".
-        let captured = hint::black_box(u64::from(self.length().clamp(1, HEAD as u32) - 1));
-        let captured = ((captured & (HEAD as u64 - 1)) + 1) as u32;
+        let captured = captured(self.length());
         // SAFETY: the helper writes `captured` bytes, which `head` has room for.
         let result = unsafe { bpf_skb_load_bytes(self.cast(), 0, head.cast(), captured) };
         if result == 0 { captured } else { 0 }
     }
+}
+
+/// How much of a frame is shown: from 1 to HEAD, in words that Linux 6.1 believes. LLVM's "not 0" it takes for "0 or more".
+#[inline(always)]
+pub(crate) fn captured(length: u32) -> u32 {
+    let captured = hint::black_box(u64::from(length.clamp(1, HEAD as u32) - 1));
+    ((captured & (HEAD as u64 - 1)) + 1) as u32
 }
 
 /// Reports a drop, if somebody looks on: one lookup in an array where nobody does.

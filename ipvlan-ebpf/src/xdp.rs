@@ -1,7 +1,11 @@
 //! The parent's XDP program: what the wire may not send is dropped before the kernel has made anything of it.
 
 use aya_ebpf::{
-    bindings::xdp_action::{XDP_DROP, XDP_PASS},
+    bindings::{
+        xdp_action::{XDP_DROP, XDP_PASS},
+        xdp_md,
+    },
+    helpers::generated::bpf_xdp_load_bytes,
     programs::XdpContext,
 };
 use ipvlan_common::{
@@ -10,10 +14,16 @@ use ipvlan_common::{
     packet::{Ethernet, Metadata, Packet},
 };
 
-use crate::{action, identity, maps::Maps, packet::direct, report::Reported};
+use crate::{
+    action, identity,
+    maps::Maps,
+    packet::direct,
+    report::{self, Reported},
+};
 
 /// A frame as the driver has it. What is longer than its first buffer shows as cut, passes here, and is judged at tc.
 struct Frame {
+    ctx: *mut xdp_md,
     start: usize,
     end: usize,
 }
@@ -47,27 +57,18 @@ impl Reported for Frame {
         Ethernet::parse(self).map_or(0, |it| it.ethertype)
     }
 
-    /// In two sizes, since a copy of any other would be a loop: that of the shortest frame on a wire, and all that there is room for.
     #[inline(always)]
     fn capture(&self, head: *mut [u8; HEAD]) -> u32 {
-        const SHORTEST: usize = 60;
-        if let Some(bytes) = self.load::<HEAD>(0) {
-            // SAFETY: the caller's record has room for it.
-            unsafe { head.write(bytes) };
-            HEAD as u32
-        } else if let Some(bytes) = self.load::<SHORTEST>(0) {
-            // SAFETY: as above.
-            unsafe { head.cast::<[u8; SHORTEST]>().write(bytes) };
-            SHORTEST as u32
-        } else {
-            0
-        }
+        let captured = report::captured(self.length());
+        // SAFETY: the helper writes `captured` bytes, which `head` has room for.
+        let result = unsafe { bpf_xdp_load_bytes(self.ctx, 0, head.cast(), captured) };
+        if result == 0 { captured } else { 0 }
     }
 }
 
 #[inline(always)]
 pub(crate) fn run(ctx: &XdpContext) -> u32 {
-    let frame = Frame { start: ctx.data(), end: ctx.data_end() };
+    let frame = Frame { ctx: ctx.ctx, start: ctx.data(), end: ctx.data_end() };
     let me = identity::load();
     let verdict = decide(Hook::ParentXdp, &frame, &Metadata::default(), &me, &Maps);
     #[cfg(feature = "log")]

@@ -18,10 +18,10 @@ use crate::{
 /// # Errors
 /// The rule that it breaks.
 pub fn check(input: &Input<'_>, verdict: Verdict) -> Result<(), &'static str> {
-    if input.metadata.looped_back {
-        return keep(verdict == Verdict::Pass, "the device's own copy goes to its sender");
-    }
     let world = input.world();
+    if input.metadata.looped_back {
+        return looped_back(input, &world, verdict);
+    }
     if let Verdict::Drop { slot, reason } = verdict {
         let sealed = sealed_by(input, &world).is_some() && slot == input.metadata.tc_index;
         keep(
@@ -41,6 +41,19 @@ pub fn check(input: &Input<'_>, verdict: Verdict) -> Result<(), &'static str> {
             hosts_own(input, &world)
         }
     }
+}
+
+fn looped_back(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
+    let packet = input.frame;
+    let source = match EtherType(input.metadata.protocol) {
+        EtherType::IPV4 => packet.get(12..).and_then(|it| it.first_chunk()).copied().map(Address::V4),
+        EtherType::IPV6 => packet.get(8..).and_then(|it| it.first_chunk()).copied().map(Address::V6),
+        _ => None,
+    };
+    let to_host = input.hook == Hook::ParentIngress && source.is_some_and(|it| holder(world, it).is_some());
+    let refused = Verdict::Drop { slot: input.me, reason: DropReason::HostFilter };
+    let due = if to_host { refused } else { Verdict::Pass };
+    keep(verdict == due, "a device's own copy goes to its sender, and no endpoint is the host")
 }
 
 fn slave_egress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
@@ -87,6 +100,10 @@ fn parent_ingress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
         && ethernet.source() == MAC
     {
         keep(sender == Some(slot), "resealed for the sender")?;
+        keep(!is_group(&ethernet), "of a broadcast the host alone gets a copy")?;
+        let network = world.slot(slot).filter(|it| it.flags & INTERNAL == 0).map(|it| it.network);
+        keep(network.is_some(), "internal, so never on the wire")?;
+        keep(receiver.map(|(_, it)| it.network) == network, "one network, by way of the switch")?;
         return keep(seal == world.seal(slot, input.frame), "with the sender's seal");
     }
     keep(ethernet.source() != MAC, "the parent's MAC is a slave's")?;
@@ -96,7 +113,10 @@ fn parent_ingress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     }
     keep(sender.is_none(), "nobody outside has an endpoint's address")?;
     match (verdict, receiver) {
-        (Verdict::Seal { .. }, _) if is_group(&ethernet) => keep(verdict == own_seal(input), "a seal"),
+        (Verdict::Seal { .. }, _) if is_group(&ethernet) => {
+            keep(verdict == own_seal(input), "a seal")?;
+            keep(receiver.is_none_or(|(_, it)| it.flags & L3S == 0), "by the stack, whatever the MAC")
+        }
         (Verdict::Seal { .. }, Some((_, it))) => {
             keep(verdict == own_seal(input), "the parent's seal")?;
             keep(it.flags & (INTERNAL | L3S) == 0, "internal, or by the stack")
@@ -117,7 +137,8 @@ fn parent_egress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     };
     keep(verdict == Verdict::Open, "accepted by opening")?;
     keep(sender.flags & INTERNAL == 0, "internal, to the wire")?;
-    keep(sender.flags & MULTICAST_LOCAL == 0 || !is_plain_group(input.frame), "multicast that stays here")?;
+    let limited = sender.flags & (MULTICAST_LOCAL | MULTICAST_OFF) != 0;
+    keep(!limited || !is_plain_group(input.frame), "multicast that stays here")?;
     if sender.flags & L3 == 0 {
         return own::check(input.frame, &input.metadata, sender);
     }
@@ -134,8 +155,9 @@ fn parent_xdp(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     let Some((source, destination)) = addresses(input.frame) else { return Ok(()) };
     keep(holder(world, source).is_none(), "nobody outside has an endpoint's address")?;
     let receiver = holder(world, destination).and_then(|slot| world.slot(slot));
-    let internal = receiver.is_some_and(|it| it.flags & INTERNAL != 0);
-    keep(is_group(&ethernet) || !internal, "internal, from the wire")
+    let by_stack = |flags| !is_group(&ethernet) || flags & L3S != 0;
+    let internal = receiver.is_some_and(|it| it.flags & INTERNAL != 0 && by_stack(it.flags));
+    keep(!internal, "internal, from the wire")
 }
 
 /// Accepted under the hook's own seal.

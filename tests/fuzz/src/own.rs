@@ -71,15 +71,17 @@ fn ipv4(payload: &[u8], group: bool, me: &SlotEntry) -> Rule {
     let udp = UdpHeaderSlice::from_slice(payload.get(ip.slice().len()..).unwrap_or_default());
     let ports = udp.ok().filter(|_| first).map(|it| (it.source_port(), it.destination_port()));
     let destination = ip.destination();
-    if ip.source() != me.ipv4 || me.ipv4 == [0; 4] {
+    keep(me.ipv4 != [0; 4], "an IPv4 address")?;
+    if ip.source() != me.ipv4 {
         keep(ip.source() == [0; 4] && destination == [255; 4], "the own IPv4 source")?;
         // Four bytes of ports are enough for the rule, not for etherparse.
         keep(ports.is_none_or(|it| it == (68, 67)) && first, "nothing but DHCP from no address")?;
     }
     keep(ip.options().is_empty() || ip.options() == [148, 4, 0, 0], "no IPv4 option but router alert")?;
     keep(ports.is_none_or(|(from, to)| from != 67 && to != 68), "no DHCP server")?;
-    let to_group = ip.destination_addr().is_multicast() || [[255; 4], me.broadcast].contains(&destination);
-    keep(!group || to_group, "no group frame for one receiver")?;
+    let to_group = ip.destination_addr().is_multicast() || destination == [255; 4];
+    keep(!group || to_group || destination == me.broadcast, "no group frame for one receiver")?;
+    keep(group || !to_group, "no packet for a group in a frame for one receiver")?;
     keep(!group || me.flags & MULTICAST_OFF == 0, "no multicast")
 }
 
@@ -92,7 +94,9 @@ fn ipv6(payload: &[u8], group: bool, me: &SlotEntry) -> Rule {
     let (source, multicast) = (ip.source(), ip.destination()[0] == 0xff);
     keep(!group || multicast, "no group frame for one receiver")?;
     let own = is_own(me, source);
-    keep(own || source == [0; 16], "an own IPv6 source, or none")?;
+    keep(group || !multicast, "no packet for a group in a frame for one receiver")?;
+    keep(own || (source == [0; 16] && multicast), "an own IPv6 source, or none towards a group")?;
+    keep([me.ipv6, me.link_local] != [[0; 16]; 2], "an IPv6 address")?;
     let (mut next, mut rest, mut fragmented) = (ip.next_header(), behind, false);
     let quiet = group && me.flags & MULTICAST_OFF != 0;
     keep(!quiet || matches!(next, IpNumber::IPV6_ICMP | IpNumber::IPV6_HEADER_HOP_BY_HOP), "no multicast")?;

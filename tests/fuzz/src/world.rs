@@ -15,17 +15,19 @@ pub const MAC: Mac = [2, 0, 0, 0, 0, 1];
 /// The first slot: the parent's.
 pub const FIRST: Slot = 1;
 /// The last slot.
-pub const LAST: Slot = 17;
+pub const LAST: Slot = 20;
 /// The parent, if its networks had the flag vepa; in no table.
 const VEPA_PARENT: Slot = 16;
 /// An endpoint without IPv6.
 const ONLY4: Slot = 9;
+/// One without IPv4.
+const ONLY6: Slot = 19;
 /// One that may send one broadcast a second.
 const SLOW: Slot = 17;
 
 /// Networks from 1 on: who is in them, and what they are.
-const NETWORKS: [(&[Slot], u32); 10] = [
-    (&[2, 3, ONLY4], 0),
+const NETWORKS: [(&[Slot], u32); 12] = [
+    (&[2, 3, ONLY4, ONLY6], 0),
     (&[4], 0),
     (&[5, 6], INTERNAL),
     (&[7, 8], PRIVATE),
@@ -35,6 +37,8 @@ const NETWORKS: [(&[Slot], u32); 10] = [
     (&[14], MULTICAST_OFF),
     (&[15], MULTICAST_LOCAL),
     (&[SLOW], 0),
+    (&[18], L3 | L3S | INTERNAL),
+    (&[20], L3 | MULTICAST_OFF),
 ];
 
 static ENTRIES: LazyLock<Vec<SlotEntry>> = LazyLock::new(|| (0..=LAST).map(entry).collect());
@@ -70,12 +74,13 @@ fn entry(slot: Slot) -> SlotEntry {
         address[15] = host;
         if slot == ONLY4 { [0; 16] } else { address }
     };
+    let ipv4 = |host| if slot == ONLY6 { [0; 4] } else { [192, 168, 1, host] };
     SlotEntry {
         key: key(slot),
         network,
         flags,
-        ipv4: [192, 168, 1, host],
-        broadcast: [192, 168, 1, 255],
+        ipv4: ipv4(host),
+        broadcast: ipv4(255),
         ipv6: ipv6(0xfd00),
         link_local: ipv6(0xfe80),
     }

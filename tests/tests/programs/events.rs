@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::maps::{Array, Map, MapData};
+use etherparse::ArpOperation;
 use ipvlan_common::{
     DropEvent, DropReason, Hook,
     event::{PER_WINDOW, WINDOW},
@@ -15,7 +16,7 @@ use ipvlan_tests::frame;
 use crate::{
     kernel::{Kernel, maps},
     rows::{Origin, Row, drop_for},
-    world::{A, B, LAN, LAN_MAC, MAC, ip4},
+    world::{A, B, LAN, LAN_MAC, MAC, PARENT, ip4},
 };
 
 /// A deadline that no test outlasts.
@@ -74,6 +75,22 @@ pub(crate) fn reported(kernel: &mut Kernel) -> Result<()> {
     kernel.repeat(&short, 1)?;
     let event = events.next_event().context("no event of a short frame")?;
     ensure!(event.frame() == short.frame, "a short frame's event has {:?}", event.frame());
+
+    let link = frame::Link::broadcast(LAN_MAC);
+    let arp =
+        frame::Arp { operation: ArpOperation::REPLY, sender_mac: LAN_MAC, sender: ip4(A), target: ip4(A) };
+    let wire = Row {
+        hook: Hook::ParentXdp,
+        me: PARENT,
+        frame: frame::arp(link, arp, &[])?,
+        verdict: drop_for(PARENT, DropReason::WireSpoof),
+        ..short.clone()
+    };
+    kernel.check(&wire)?;
+    for _ in 0..Kernel::RUNS {
+        let event = events.next_event().context("no event of XDP's")?;
+        ensure!(event.frame() == wire.frame, "XDP's event of a short frame has {:?}", event.frame());
+    }
 
     // One that has passed, as a killed monitor leaves it, and none at all.
     for deadline in [1, 0] {

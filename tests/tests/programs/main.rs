@@ -8,6 +8,7 @@ mod events;
 mod kernel;
 #[cfg(feature = "log")]
 mod log;
+mod looped;
 mod rows;
 mod rules;
 mod world;
@@ -53,6 +54,7 @@ fn main() -> Result<()> {
         on_kernel("drops over the rate, or with the buffer full, are counted", events::limited),
         #[cfg(feature = "log")]
         on_kernel("every verdict is a line of the log", log::check),
+        test("what the host sends to a group comes back to it, and nothing else does", &[], looped::check),
         test("every row is a seed of the fuzzer", &[], corpus::seeds),
     ]);
     if std::env::var_os(corpus::FOLDER).is_some() {

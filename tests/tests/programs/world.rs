@@ -59,10 +59,16 @@ pub(crate) const QUIET: Slot = 14;
 pub(crate) const NEAR: Slot = 15;
 /// One that may send one broadcast a second.
 pub(crate) const SLOW: Slot = 17;
+/// One of an internal network in mode l3s.
+pub(crate) const BEHIND_STACK_INNER: Slot = 18;
+/// An endpoint without IPv4.
+pub(crate) const ONLY6: Slot = 19;
+/// One of a network in mode l3 without multicast.
+pub(crate) const ROUTED_QUIET: Slot = 20;
 /// The parent, if its networks had the flag vepa.
 pub(crate) const VEPA_PARENT: Slot = 16;
 /// The highest of them.
-pub(crate) const LAST: Slot = SLOW;
+pub(crate) const LAST: Slot = ROUTED_QUIET;
 /// A slot that nobody has registered.
 pub(crate) const NOBODY: Slot = 77;
 
@@ -102,8 +108,8 @@ pub(crate) fn parent() -> ParentIdentity {
 
 /// Every endpoint. Those of all modes are on one parent here, since the programs don't mind.
 pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
-    let networks: [(u32, &[Slot]); 10] = [
-        (1, &[A, B, ONLY4]),
+    let networks: [(u32, &[Slot]); 12] = [
+        (1, &[A, B, ONLY4, ONLY6]),
         (2, &[OTHER]),
         (3, &[INNER, INNER_PEER]),
         (4, &[SHY, SHY_PEER]),
@@ -113,31 +119,33 @@ pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
         (8, &[QUIET]),
         (9, &[NEAR]),
         (10, &[SLOW]),
+        (11, &[BEHIND_STACK_INNER]),
+        (12, &[ROUTED_QUIET]),
     ];
     let pairs = networks.iter().flat_map(|(network, slots)| slots.iter().map(|slot| (*slot, *network)));
     pairs
         .map(|(slot, network)| {
-            let has_ipv6 = slot != ONLY4;
+            let (has_ipv4, has_ipv6) = (slot != ONLY6, slot != ONLY4);
             EndpointIdentity {
                 slot,
                 key: key(slot),
                 network,
-                internal: [3, 6].contains(&network),
+                internal: [3, 6, 11].contains(&network),
                 private: network == 4,
                 mode: match network {
-                    5 | 6 => Mode::L3,
-                    7 => Mode::L3s,
+                    5 | 6 | 12 => Mode::L3,
+                    7 | 11 => Mode::L3s,
                     _ => Mode::L2,
                 },
                 multicast: match network {
-                    8 => Multicast::Off,
+                    8 | 12 => Multicast::Off,
                     9 => Multicast::Local,
                     _ => Multicast::On,
                 },
                 multicast_rate: (slot == SLOW).then_some(1),
                 parent: PARENT,
                 mac: MAC,
-                ipv4: Ipv4Net::new(ip4(slot), 24).ok(),
+                ipv4: Ipv4Net::new(ip4(slot), 24).ok().filter(|_| has_ipv4),
                 ipv6: has_ipv6.then(|| ip6(slot)),
                 link_local: has_ipv6.then(|| link_local(slot)),
             }

@@ -108,6 +108,8 @@ const FOREIGN: Ipv4Addr = Ipv4Addr::new(8, 8, 8, 8);
 const TO_LAN: Link = Link { source: MAC, destination: LAN_MAC };
 const FROM_LAN: Link = Link { source: LAN_MAC, destination: MAC };
 const SHARED: Link = Link { source: MAC, destination: MAC };
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+const ALL_NODES_MAC: Mac = [0x33, 0x33, 0, 0, 0, 1];
 const TO_ALL: Link = Link { source: MAC, destination: BROADCAST };
 
 const fn by(slot: Slot) -> Stamp {

@@ -5,18 +5,22 @@ use std::net::Ipv4Addr;
 use anyhow::Result;
 use etherparse::ArpOperation;
 use ipvlan_common::{
-    DropReason::{EtherType, GroupRate, HostFilter, Internal, Multicast, OtherNetwork, SourceIpv4, Unsealed},
+    DropReason::{
+        EtherType, GroupMismatch, GroupRate, HostFilter, Internal, Multicast, OtherNetwork, SourceIpv4,
+        Unsealed,
+    },
     Hook::{LoopbackIngress, ParentEgress, ParentIngress, SlaveEgress, SlaveIngress},
     Slot, Verdict,
 };
 use ipvlan_tests::frame::Link;
 
 use super::{
-    FOREIGN, FROM_LAN, Row, SEALED, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, by, drop_for, row, udp4, udp6,
+    ALL_NODES, ALL_NODES_MAC, FOREIGN, FROM_LAN, Row, SEALED, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, by,
+    drop_for, row, udp4, udp6,
 };
 use crate::world::{
-    A, B, BEHIND_STACK, LAN, LAN_MAC, LAN6, MAC, NEAR, OTHER, PARENT, QUIET, ROUTED, ROUTED_INNER,
-    ROUTED_INNER_PEER, SLOW, VEPA_PARENT, ip4, ip6, link_local,
+    A, B, BEHIND_STACK, INNER, INNER_PEER, LAN, LAN_MAC, LAN6, MAC, NEAR, OTHER, PARENT, QUIET, ROUTED,
+    ROUTED_INNER, ROUTED_INNER_PEER, ROUTED_QUIET, SLOW, VEPA_PARENT, ip4, ip6, link_local,
 };
 
 const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 250);
@@ -33,6 +37,24 @@ fn routed() -> Result<Vec<Row>> {
     Ok(vec![
         sends("l3, own", ROUTED, udp4(SHARED, ip4(ROUTED), FOREIGN)?, SEALED),
         sends("l3, a peer's source", ROUTED, udp4(SHARED, ip4(A), FOREIGN)?, drop_for(ROUTED, SourceIpv4)),
+        sends(
+            "l3, a multicast for the host to route",
+            ROUTED,
+            udp4(SHARED, ip4(ROUTED), Ipv4Addr::new(224, 0, 0, 251))?,
+            drop_for(ROUTED, GroupMismatch),
+        ),
+        sends(
+            "l3, a multicast for the host to route, IPv6",
+            ROUTED,
+            udp6(SHARED, ip6(ROUTED), ALL_NODES)?,
+            drop_for(ROUTED, GroupMismatch),
+        ),
+        sends(
+            "l3s, a multicast for the host to route, IPv6",
+            BEHIND_STACK,
+            udp6(SHARED, ip6(BEHIND_STACK), ALL_NODES)?,
+            drop_for(BEHIND_STACK, GroupMismatch),
+        ),
         sends(
             "l3, ARP",
             ROUTED,
@@ -109,8 +131,34 @@ fn vepa() -> Result<Vec<Row>> {
     Ok(vec![
         at("vepa, back from the switch", udp4(back, ip4(A), ip4(B))?, from(A)),
         at("vepa, back from the switch, IPv6", udp6(back, link_local(A), ip6(B))?, from(A)),
-        at("vepa, a broadcast back", udp4(TO_ALL, ip4(A), Ipv4Addr::BROADCAST)?, from(A)),
-        at("vepa, ARP back", arp(TO_ALL, ArpOperation::REQUEST, MAC, ip4(A), ip4(B))?, from(A)),
+        // The peers had theirs when it was sent: only the host would get it now.
+        at("vepa, a broadcast back", udp4(TO_ALL, ip4(A), Ipv4Addr::BROADCAST)?, drop_for(A, HostFilter)),
+        at(
+            "vepa, a multicast back, IPv6",
+            udp6(Link { destination: ALL_NODES_MAC, ..TO_LAN }, ip6(A), ALL_NODES)?,
+            drop_for(A, HostFilter),
+        ),
+        at(
+            "vepa, ARP back",
+            arp(TO_ALL, ArpOperation::REQUEST, MAC, ip4(A), ip4(B))?,
+            drop_for(A, HostFilter),
+        ),
+        at("vepa, ARP for one receiver back", arp(back, ArpOperation::REPLY, MAC, ip4(A), ip4(B))?, from(A)),
+        at(
+            "vepa, back from the switch for another network",
+            udp4(back, ip4(OTHER), ip4(BEHIND_STACK))?,
+            drop_for(OTHER, OtherNetwork),
+        ),
+        at(
+            "vepa, an internal endpoint's address back",
+            udp4(back, ip4(INNER), ip4(INNER_PEER))?,
+            drop_for(INNER, Internal),
+        ),
+        at(
+            "vepa, an internal endpoint's address back, IPv6",
+            udp6(back, ip6(INNER), ip6(B))?,
+            drop_for(INNER, Internal),
+        ),
         at("vepa, to the host by way of the switch", udp4(back, ip4(A), HOST)?, drop_for(A, HostFilter)),
         at(
             "vepa, the parent's MAC from nobody here",
@@ -181,6 +229,22 @@ fn multicast() -> Result<Vec<Row>> {
             drop_for(NEAR, Multicast),
         ),
         row("local multicast, ARP to the wire", ParentEgress, PARENT, by(NEAR), ask(NEAR)?, Verdict::Open),
+        row(
+            "l3, no multicast, to the wire",
+            ParentEgress,
+            PARENT,
+            by(ROUTED_QUIET),
+            udp6(Link { destination: ALL_NODES_MAC, ..TO_LAN }, ip6(ROUTED_QUIET), ALL_NODES)?,
+            drop_for(ROUTED_QUIET, Multicast),
+        ),
+        row(
+            "beyond its rate, a broadcast in a frame for one receiver",
+            SlaveEgress,
+            SLOW,
+            UNSEALED,
+            udp4(TO_LAN, ip4(SLOW), Ipv4Addr::BROADCAST)?,
+            drop_for(SLOW, GroupMismatch),
+        ),
         row(
             "local multicast, from the wire",
             SlaveIngress,

@@ -12,11 +12,9 @@ use ipvlan_common::{
 };
 use ipvlan_tests::frame::{self, Link};
 
-use super::{NONE6, Row, SEALED, UNSEALED, drop_for, row, sends};
-use crate::world::{A, B, LAN_MAC, MAC, QUIET, ip6, link_local};
+use super::{ALL_NODES, ALL_NODES_MAC, NONE6, Row, SEALED, UNSEALED, drop_for, row, sends};
+use crate::world::{A, B, LAN_MAC, LAN6, MAC, ONLY4, QUIET, ip6, link_local};
 
-const ALL_NODES_MAC: Mac = [0x33, 0x33, 0, 0, 0, 1];
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// An IPv6 frame to all nodes whose payload is `chain`, behind a header of kind `next`.
 fn ipv6(source: Ipv6Addr, next: u8, chain: &[u8]) -> Result<Vec<u8>> {
     let mut packet = vec![0x60, 0, 0, 0];
@@ -85,6 +83,10 @@ pub(super) fn rows() -> Result<Vec<Row>> {
     let report = [143, 0, 0, 0, 0, 0, 0, 0];
     let mut zero_option = ask(ip6(B), &[(1, MAC)]);
     zero_option[25] = 0;
+    let mut report_to_one = nobody(&report)?;
+    report_to_one[..6].copy_from_slice(&LAN_MAC);
+    report_to_one[38..54].copy_from_slice(&LAN6.octets());
+    let only4 = |name, frame| row(name, SlaveEgress, ONLY4, UNSEALED, frame, drop_for(ONLY4, SourceIpv6));
     Ok(vec![
         sends("asks for a peer", own(&ask(ip6(B), &[(1, MAC)]))?, None),
         sends("asks with another's MAC", own(&ask(ip6(B), &[(1, LAN_MAC)]))?, Some(NdSpoof)),
@@ -121,6 +123,7 @@ pub(super) fn rows() -> Result<Vec<Row>> {
         sends("redirects", own(&[137; 40])?, Some(RouterMessage)),
         sends("advert behind a destination header", ipv6(ip6(A), 60, &chain(1, &advert))?, Some(NdSpoof)),
         sends("advert behind five headers", ipv6(ip6(A), 60, &chain(5, &advert))?, Some(NdSpoof)),
+        sends("own solicitation behind five headers", ipv6(ip6(A), 60, &chain(5, &ask(ip6(B), &[])))?, None),
         sends("advert behind six headers", ipv6(ip6(A), 60, &chain(6, &advert))?, Some(HeaderChain)),
         sends(
             "own solicitation in a first fragment",
@@ -159,6 +162,13 @@ pub(super) fn rows() -> Result<Vec<Row>> {
         ),
         sends("asks for a DHCPv6 lease", ipv6(link_local(A), 17, &dhcp(546, 547))?, None),
         sends("UDP cut in its ports, IPv6", ipv6(ip6(A), 17, &[1, 2])?, Some(Malformed)),
+        sends("solicits routers from nobody", nobody(&[133, 0, 0, 0, 0, 0, 0, 0])?, None),
+        sends("listener report from nobody to one receiver", report_to_one, Some(SourceIpv6)),
+        only4(
+            "solicits routers without an address of that kind",
+            ipv6(NONE6, ICMPV6, &[133, 0, 0, 0, 0, 0, 0, 0])?,
+        ),
+        only4("reports to listeners without an address of that kind", ipv6(NONE6, ICMPV6, &report)?),
         sends("echo from nobody", nobody(&[128, 0, 0, 0, 0, 0, 0, 0])?, Some(SourceIpv6)),
         sends("solicitation cut short", own(&[SOLICITATION, 0, 0, 0, 0, 0, 0, 0, 1])?, Some(Malformed)),
         row(

@@ -12,10 +12,13 @@ use ipvlan_common::{
 use ipvlan_tests::frame::{self, Link};
 
 use super::{
-    FOREIGN, FROM_LAN, Origin, Row, SEALED, SHARED, Stamp, TO_ALL, TO_LAN, UNSEALED, arp, by, drop_for, row,
-    tagged, udp4, udp6,
+    ALL_NODES_MAC, FOREIGN, FROM_LAN, Origin, Row, SEALED, SHARED, Stamp, TO_ALL, TO_LAN, UNSEALED, arp, by,
+    drop_for, row, tagged, udp4, udp6,
 };
-use crate::world::{A, B, INNER, LAN, LAN_MAC, LAN6, MAC, NOBODY, PARENT, SHY, ip4, ip6, link_local};
+use crate::world::{
+    A, B, BEHIND_STACK, BEHIND_STACK_INNER, INNER, LAN, LAN_MAC, LAN6, MAC, NOBODY, PARENT, SHY, ip4, ip6,
+    link_local,
+};
 
 pub(super) fn ingress() -> Result<Vec<Row>> {
     use ArpOperation as Op;
@@ -48,6 +51,26 @@ pub(super) fn ingress() -> Result<Vec<Row>> {
             drop_for(INNER, Internal),
         ),
         at("wire broadcast", UNSEALED, arp(flood, Op::REQUEST, LAN_MAC, LAN, ip4(A))?, SEALED),
+        at("wire broadcast frame for one receiver", UNSEALED, udp4(flood, LAN, ip4(A))?, SEALED),
+        at("wire broadcast frame for an internal receiver", UNSEALED, udp4(flood, LAN, ip4(INNER))?, SEALED),
+        at(
+            "wire broadcast frame for one receiver behind the stack",
+            UNSEALED,
+            udp4(flood, LAN, ip4(BEHIND_STACK))?,
+            Verdict::Deliver { slot: BEHIND_STACK },
+        ),
+        at(
+            "wire broadcast frame for an internal receiver behind the stack",
+            UNSEALED,
+            udp4(flood, LAN, ip4(BEHIND_STACK_INNER))?,
+            drop_for(BEHIND_STACK_INNER, Internal),
+        ),
+        at(
+            "wire multicast frame for an internal receiver behind the stack, IPv6",
+            UNSEALED,
+            udp6(Link { destination: ALL_NODES_MAC, ..FROM_LAN }, LAN6, ip6(BEHIND_STACK_INNER))?,
+            drop_for(BEHIND_STACK_INNER, Internal),
+        ),
         at("wire LLDP", UNSEALED, frame::raw(flood, 0x88cc, &[0; 46])?, SEALED),
         at(
             "wire ARP reply to an endpoint",

@@ -15,10 +15,10 @@ use ipvlan_common::{
 use ipvlan_tests::frame::{self, Link};
 
 use super::{
-    FOREIGN, FROM_LAN, NONE, NONE6, Row, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, drop_for, row, sends, tagged,
-    udp4, udp4_with, udp6,
+    ALL_NODES, FOREIGN, FROM_LAN, NONE, NONE6, Row, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, drop_for, row,
+    sends, tagged, udp4, udp4_with, udp6,
 };
-use crate::world::{A, B, LAN, LAN_MAC, LAN6, MAC, ONLY4, ip4, ip6, link_local};
+use crate::world::{A, B, LAN, LAN_MAC, LAN6, MAC, ONLY4, ONLY6, ip4, ip6, link_local};
 
 const MDNS: Ipv4Addr = Ipv4Addr::new(224, 0, 0, 251);
 const MDNS_MAC: Mac = [1, 0, 0x5e, 0, 0, 0xfb];
@@ -74,6 +74,18 @@ pub(super) fn rows() -> Result<Vec<Row>> {
         sends("multicast", udp4(Link { destination: MDNS_MAC, ..TO_LAN }, ip4(A), MDNS)?, None),
         sends("broadcast frame for one receiver", udp4(TO_ALL, ip4(A), ip4(B))?, Some(GroupMismatch)),
         sends("broadcast frame for one receiver, IPv6", udp6(TO_ALL, ip6(A), ip6(B))?, Some(GroupMismatch)),
+        sends("multicast in a frame for one receiver", udp4(TO_LAN, ip4(A), MDNS)?, Some(GroupMismatch)),
+        sends(
+            "broadcast in a frame for one receiver",
+            udp4(TO_LAN, ip4(A), Ipv4Addr::BROADCAST)?,
+            Some(GroupMismatch),
+        ),
+        sends(
+            "multicast in a frame for one receiver, IPv6",
+            udp6(TO_LAN, ip6(A), ALL_NODES)?,
+            Some(GroupMismatch),
+        ),
+        sends("multicast in a frame for the host", udp4(SHARED, ip4(A), MDNS)?, Some(GroupMismatch)),
         sends("own IPv4", udp4(TO_LAN, ip4(A), LAN)?, None),
         sends("own IPv6", udp6(TO_LAN, ip6(A), LAN6)?, None),
         sends("own link-local", udp6(TO_LAN, link_local(A), LAN6)?, None),
@@ -117,6 +129,22 @@ pub(super) fn rows() -> Result<Vec<Row>> {
                 &[0, 7, 8, 0, 6, 4, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             )?,
             Some(Malformed),
+        ),
+        row(
+            "IPv4 without an address of that kind",
+            SlaveEgress,
+            ONLY6,
+            UNSEALED,
+            udp4(TO_LAN, ip4(ONLY6), LAN)?,
+            drop_for(ONLY6, SourceIpv4),
+        ),
+        row(
+            "asks for a DHCP lease without an address of that kind",
+            SlaveEgress,
+            ONLY6,
+            UNSEALED,
+            ports(NONE, [68, 67])?,
+            drop_for(ONLY6, SourceIpv4),
         ),
         row(
             "IPv6 without an address of that kind",

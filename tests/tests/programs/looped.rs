@@ -1,0 +1,40 @@
+//! The copies that the host's stack gets of what it sends to groups. The kernel's test run can't make one, so this is about `decide` alone.
+
+use anyhow::{Result, ensure};
+use ipvlan_common::{
+    DropReason::HostFilter,
+    Hook::{self, ParentIngress, SlaveIngress},
+    Slot, Verdict, decide,
+    packet::{ETHERNET_LEN, IPV4, IPV6, Metadata},
+};
+use ipvlan_tests::frame::{self, Link};
+
+use crate::{
+    rows::drop_for,
+    world::{self, A, HostTables, LAN, LAN6, MAC, PARENT, ROUTED, ip4, ip6},
+};
+
+/// What becomes of the copy, which has no Ethernet header.
+fn verdict(hook: Hook, me: Slot, protocol: u16, frame: &[u8]) -> Verdict {
+    let metadata = Metadata { protocol, looped_back: true, ..Metadata::default() };
+    decide(hook, &frame[ETHERNET_LEN..], &metadata, &world::identity(me), HostTables::shared())
+}
+
+/// The host's own come back to it, an endpoint's that it has routed don't.
+pub(crate) fn check() -> Result<()> {
+    let link = Link::shared(MAC);
+    let four = |source| frame::udp4(link, source, [224, 0, 0, 251].into(), b"payload");
+    let six = |source| frame::udp6(link, source, [0xff02, 0, 0, 0, 0, 0, 0, 1].into(), b"payload");
+    let cases = [
+        ("the host's", ParentIngress, PARENT, IPV4, four(LAN)?, Verdict::Pass),
+        ("the host's, IPv6", ParentIngress, PARENT, IPV6, six(LAN6)?, Verdict::Pass),
+        ("an endpoint's", ParentIngress, PARENT, IPV4, four(ip4(ROUTED))?, drop_for(PARENT, HostFilter)),
+        ("an endpoint's, IPv6", ParentIngress, PARENT, IPV6, six(ip6(ROUTED))?, drop_for(PARENT, HostFilter)),
+        ("an endpoint's to itself", SlaveIngress, A, IPV6, six(ip6(A))?, Verdict::Pass),
+    ];
+    for (name, hook, me, protocol, frame, expected) in cases {
+        let verdict = verdict(hook, me, protocol, &frame);
+        ensure!(verdict == expected, "{name}: decide says {verdict:?}");
+    }
+    Ok(())
+}
