@@ -1,6 +1,6 @@
 //! Modes l3 and l3s, the flag vepa, and the multicast setting.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Result, ensure};
 use ipvlan_common::DropReason;
@@ -21,6 +21,7 @@ use crate::{
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
 const NET: Network = Network::bridge("db_net", 1);
 const A: (&str, Door) = ("a", Door::Queue);
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const A_BYPASS: (&str, Door) = ("a", Door::Bypass);
 
 pub(crate) fn tests() -> Vec<Trial> {
@@ -99,6 +100,9 @@ fn enforces(mode: &'static str) -> Result<()> {
             |marker| frame::udp4(SHARED, a.ipv4, to, marker),
         )?;
     }
+    lab.refused("a multicast in a frame for one receiver", (DropReason::GroupMismatch, "a"), A, |marker| {
+        frame::udp6(SHARED, a.ipv6, ALL_NODES, marker)
+    })?;
     lab.dropped("an endpoint's address from the wire", (DropReason::WireSpoof, PARENT), |marker| {
         lab.lan_sends(&frame::udp4(FROM_LAN, b.ipv4, a.ipv4, marker)?)
     })
@@ -118,6 +122,11 @@ fn keeps_apart(mode: &'static str) -> Result<()> {
     lab.dropped("the LAN host to an internal endpoint", (DropReason::Internal, "a"), |marker| {
         lab.lan_sends(&frame::udp4(FROM_LAN, inner.ipv4(LAN), a.ipv4, marker)?)
     })?;
+    if mode == "l3s" {
+        lab.dropped("the same in a broadcast frame", (DropReason::Internal, "a"), |marker| {
+            lab.lan_sends(&frame::udp4(Link::broadcast(LAN_MAC), inner.ipv4(LAN), a.ipv4, marker)?)
+        })?;
+    }
     lab.dropped("private, to a peer", (DropReason::Private, "c"), |marker| {
         datagram(&c.netns, &d.ipv4.to_string(), marker)
     })?;
@@ -149,6 +158,11 @@ fn vepa() -> Result<()> {
     })?;
     lab.dropped_behind("the host", &["lan"], (DropReason::HostFilter, "a"), |marker| {
         a.send(&frame::udp4(SHARED, a.ipv4, NET.ipv4(HOST), marker)?, Door::Queue)
+    })?;
+    // The peer gets it when it is sent, and the host nothing when it is back.
+    lab.dropped_behind("a broadcast back", &["b", "lan"], (DropReason::HostFilter, "a"), |marker| {
+        let link = Link::broadcast(PARENT_MAC);
+        a.send(&frame::udp4(link, a.ipv4, Ipv4Addr::BROADCAST, marker)?, Door::Queue)
     })?;
     lab.dropped("the parent's MAC and a stranger's address", (DropReason::Unsealed, PARENT), |marker| {
         lab.lan_sends(&frame::udp4(SHARED, Ipv4Addr::new(203, 0, 113, 5), a.ipv4, marker)?)
