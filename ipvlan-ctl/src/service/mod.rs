@@ -7,6 +7,7 @@ pub mod doctor;
 mod endpoint;
 mod error;
 mod exec;
+mod hint;
 mod made;
 mod monitor;
 mod names;
