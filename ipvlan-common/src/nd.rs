@@ -94,10 +94,12 @@ fn owns(me: &SlotEntry, address: &[u8; 16]) -> bool {
 /// Follows the extension headers to their end; `None` where a later fragment is there, which shows nothing.
 #[inline(always)]
 fn upper<P: Packet + ?Sized>(packet: &P, ip: &Ipv6) -> Result<Option<Upper>, DropReason> {
+    // Each header, and what is behind the last. As an inclusive range it has the verifier walk twice as far.
+    const LOOKS: usize = MAX_HEADERS + 1;
     let mut protocol = ip.next_header;
     let mut offset = Ipv6::START;
     let mut fragmented = false;
-    for _ in 0..=MAX_HEADERS {
+    for _ in 0..LOOKS {
         if !matches!(protocol, HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING | AUTHENTICATION | FRAGMENT) {
             return Ok(Some(Upper { protocol, offset, fragmented }));
         }
