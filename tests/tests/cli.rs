@@ -389,6 +389,7 @@ fn help() -> Result<()> {
         "programs",
         "upgrade",
         "doctor",
+        "audit",
         "man",
         "reconcile",
         "run",

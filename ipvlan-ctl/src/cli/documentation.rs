@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Cli, monitor::LostLine, render::Refusal, upgrade};
 use crate::{
     bpf::Cost,
-    service::{Dropped, EndpointReport, Finding, NetworkReport, StatsReport, doctor},
+    service::{Dropped, EndpointReport, Finding, NetworkReport, StatsReport, audit, doctor},
 };
 
 const INTRODUCTION: &str = "\
@@ -29,6 +29,7 @@ fails where it differs.
 | 0 | success; `doctor`: nothing is missing |
 | 1 | failure: the machine, or the state, doesn't allow it; `doctor`: something is missing |
 | 2 | bad input, whatever the state of the machine |
+| 3, 4, 5 | `audit`: the heaviest risk is medium, high, critical |
 | 126 | `run`, `exec`: the command can't be run |
 | 127 | `run`, `exec`: the command isn't there |
 | 128 + N | `run`, `exec`: signal N has ended the command |
@@ -80,6 +81,7 @@ fn documents() -> Vec<Document> {
         document::<Dropped>(&["monitor"], "A line for each drop"),
         document::<LostLine>(&["monitor"], "and a line where there were more"),
         document::<Cost>(&["programs"], "A list of programs, each"),
+        document::<audit::Risk>(&["audit"], "A list of risks, the heaviest first, each"),
         document::<doctor::Row>(&["doctor"], "A list of checks, each"),
         document::<Finding>(&["reconcile"], "A list of what was found, each"),
         document::<upgrade::Row>(&["upgrade"], "A list of parents and endpoints, each"),

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 mod doctor;
 #[cfg(test)]
 mod documentation;
@@ -102,6 +103,8 @@ enum Command {
     Programs,
     /// Check what this machine has, and what is missing
     Doctor(doctor::Doctor),
+    /// Hold this machine against what its networks promise
+    Audit(audit::Audit),
     /// Run a command in a network namespace of its own
     Run(run::Run),
     /// Run a command in the network namespace of an endpoint
@@ -135,6 +138,7 @@ impl Command {
             Self::Upgrade => "upgrade",
             Self::Programs => "programs",
             Self::Doctor(_) => "doctor",
+            Self::Audit(_) => "audit",
             Self::Reconcile(_) => "reconcile",
             Self::Run(_) => "run",
             Self::Exec(_) => "exec",
@@ -184,6 +188,7 @@ impl Cli {
             Command::Reconcile(reconcile) => reconcile.execute(&root, format),
             Command::Programs => programs::execute(&root, format),
             Command::Doctor(doctor) => doctor.execute(&root, format),
+            Command::Audit(audit) => audit.execute(&root, format),
             Command::Run(run) => run.execute(&root),
             Command::Exec(exec) => exec.execute(&root),
             Command::Completions { .. } | Command::Man(_) => Ok(0),

@@ -12,6 +12,7 @@ use std::{future::Future, io};
 pub use link::{Link, NewSlave};
 pub use netns::{Netns, NetnsError};
 use rtnetlink::packet_core::ErrorMessage;
+pub use slaves::SlaveStanding;
 pub use standing::Standing;
 use tokio::runtime::Runtime;
 

@@ -7,14 +7,33 @@ use rtnetlink::{
     packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload},
     packet_route::{
         RouteNetlinkMessage,
-        link::LinkAttribute,
+        link::{InfoData, InfoIpVlan, IpVlanFlags, IpVlanMode, LinkAttribute, LinkInfo, LinkMessage},
         nsid::{NsidAttribute, NsidMessage},
     },
 };
 
 use super::{Link, Netlink, NetlinkError, Netns};
+use crate::model::Mode;
+
+/// How a slave stands with its driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SlaveStanding {
+    /// The mode that the kernel has for its parent; `None` for one that we don't know.
+    pub mode: Option<Mode>,
+    /// Whether the parent's flag is vepa.
+    pub vepa: bool,
+    /// Whether somebody has it take what isn't for it.
+    pub promiscuous: bool,
+}
 
 impl Netlink {
+    /// How the slave with an index stands, if it is one.
+    pub fn slave_standing(&self, index: u32) -> Result<Option<SlaveStanding>, NetlinkError> {
+        let request = self.handle.link().get().match_index(index).execute().try_collect::<Vec<_>>();
+        let messages = self.request(|| format!("look at interface number {index}"), request)?;
+        Ok(messages.first().and_then(standing))
+    }
+
     /// The ipvlan slaves here that lie on interface number `parent` of `home`.
     pub fn slaves_on(&self, parent: u32, home: &Netns) -> Result<Vec<Link>, NetlinkError> {
         let dump = self.handle.link().get().execute().try_collect::<Vec<_>>();
@@ -57,5 +76,49 @@ impl Netlink {
             NsidAttribute::Id(id) if id >= 0 => Some(id),
             _ => None,
         }))
+    }
+}
+
+fn standing(message: &LinkMessage) -> Option<SlaveStanding> {
+    let mut promiscuous = false;
+    let mut data = None;
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::Promiscuity(count) => promiscuous = *count > 0,
+            LinkAttribute::LinkInfo(infos) => {
+                data = infos.iter().find_map(|info| match info {
+                    LinkInfo::Data(InfoData::IpVlan(data)) => Some(data),
+                    _ => None,
+                });
+            }
+            _ => {}
+        }
+    }
+    let data = data?;
+    let mode = data.iter().find_map(|info| match info {
+        InfoIpVlan::Mode(IpVlanMode::L2) => Some(Mode::L2),
+        InfoIpVlan::Mode(IpVlanMode::L3) => Some(Mode::L3),
+        InfoIpVlan::Mode(IpVlanMode::L3S) => Some(Mode::L3s),
+        _ => None,
+    });
+    let is_vepa = |info: &InfoIpVlan| matches!(info, InfoIpVlan::Flags(it) if it.contains(IpVlanFlags::Vepa));
+    Some(SlaveStanding { mode, vepa: data.iter().any(is_vepa), promiscuous })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_slave_stands() {
+        let mut message = LinkMessage::default();
+        assert_eq!(standing(&message), None, "it is no slave");
+        let data = vec![InfoIpVlan::Mode(IpVlanMode::L3S), InfoIpVlan::Flags(IpVlanFlags::Vepa)];
+        message.attributes = vec![
+            LinkAttribute::Promiscuity(1),
+            LinkAttribute::LinkInfo(vec![LinkInfo::Data(InfoData::IpVlan(data))]),
+        ];
+        let expected = SlaveStanding { mode: Some(Mode::L3s), vepa: true, promiscuous: true };
+        assert_eq!(standing(&message), Some(expected));
     }
 }

@@ -1,6 +1,7 @@
 //! What the commands do. Every door to the controller leads here.
 
 mod attach;
+pub mod audit;
 mod condition;
 mod container;
 pub mod doctor;

@@ -52,6 +52,30 @@ pub enum Kind {
     ForeignAddress,
 }
 
+impl Kind {
+    /// Its name, as `--format json` has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Rebooted => "rebooted",
+            Self::MapsGone => "maps-gone",
+            Self::HalfMade => "half-made",
+            Self::ParentGone => "parent-gone",
+            Self::ParentUnenforced => "parent-unenforced",
+            Self::NetnsGone => "netns-gone",
+            Self::SlaveGone => "slave-gone",
+            Self::SlaveMoved => "slave-moved",
+            Self::SlaveUnenforced => "slave-unenforced",
+            Self::EntryMissing => "entry-missing",
+            Self::StrayEntry => "stray-entry",
+            Self::StrayPin => "stray-pin",
+            Self::StrayMaps => "stray-maps",
+            Self::ForeignSlave => "foreign-slave",
+            Self::ForeignAddress => "foreign-address",
+        }
+    }
+}
+
 /// What becomes of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -113,6 +137,8 @@ impl Finding {
     }
 }
 
+const STORE: &str = "the store";
+const ALL_NETWORKS: &str = "all networks";
 const PUT_PROGRAMS_BACK: &str = "put its programs back";
 const PUT_ENTRIES_BACK: &str = "put its entries back";
 const CLEAR_AWAY: &str = "clear it away";
@@ -145,7 +171,7 @@ impl Report {
     fn survey_whole(&self, findings: &mut Vec<Finding>) {
         if self.rebooted && !self.networks.is_empty() {
             let action = "put the parents' programs back, clear the endpoints away";
-            let object = "the store".to_owned();
+            let object = STORE.to_owned();
             findings.push(Finding::new(
                 Kind::Rebooted,
                 object,
@@ -157,7 +183,7 @@ impl Report {
         if self.dataplane.is_none() && self.networks.iter().any(|network| network.state == State::Up) {
             let found = "the maps are not pinned, so nothing is enforced";
             let action = "make them, and put all programs back";
-            let object = "all networks".to_owned();
+            let object = ALL_NETWORKS.to_owned();
             findings.push(Finding::new(Kind::MapsGone, object, found, action, Mend::Begin));
         }
         for network in self.networks.iter().filter(|network| network.state != State::Up) {
@@ -342,6 +368,18 @@ impl Report {
             }
         }
         Ok(())
+    }
+
+    /// What findings about a network, its parent and its endpoints call them.
+    pub(super) fn objects_of(&self, name: &str) -> Vec<String> {
+        let Some(network) = self.networks.iter().find(|network| network.spec.name.as_str() == name) else {
+            return Vec::new();
+        };
+        let endpoints = self.endpoints.iter().filter(|endpoint| endpoint.network == network.id);
+        let mut objects: Vec<_> = endpoints.map(|endpoint| named("endpoint", &endpoint.name)).collect();
+        objects.extend([named("network", name), named("parent", &network.parent_name)]);
+        objects.extend([ALL_NETWORKS.to_owned(), STORE.to_owned()]);
+        objects
     }
 
     fn is_in_use(&self, parent: Slot) -> bool {

@@ -2,6 +2,7 @@
 
 mod allowed;
 mod around;
+mod audited;
 mod capacity;
 mod changed;
 mod crowd;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
     let tests = [
         allowed::tests(),
         around::tests(),
+        audited::tests(),
         spoofing::tests(),
         isolation::tests(),
         modes::tests(),

@@ -31,7 +31,7 @@ fn is_of(line: &str, name: &str) -> bool {
 }
 
 /// What a file below `/proc/sys` says.
-pub(super) fn setting(path: &str) -> Setting {
+pub(in crate::service) fn setting(path: &str) -> Setting {
     match fs::read_to_string(Path::new("/proc/sys").join(path)) {
         Ok(text) => text.trim().parse().map_or(Setting::Unreadable, Setting::Value),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Setting::Absent,

@@ -8,6 +8,7 @@ mod parent;
 
 pub use gather::{BpfFs, Findings, Looked, Presence, Setting};
 pub use judge::judge;
+pub(super) use kernel::setting;
 pub use parent::{Medium, ParentFindings};
 use serde::Serialize;
 

@@ -1,0 +1,69 @@
+//! `ipvlan-ctl audit`.
+
+use clap::Args;
+use comfy_table::{Cell, Color};
+
+use super::{
+    Format,
+    render::{json, print_wrapped_table},
+};
+use crate::service::{
+    Error, Root,
+    audit::{Evidence, Risk, Severity, judge},
+};
+
+const HELP: &str = "\
+Holds this machine against what its networks promise, and changes nothing:
+programs and map entries where they belong, the parents' mode and flag, slaves
+and addresses of others, privileged processes in endpoints' namespaces, and
+settings that weaken it all.
+
+Exit status: 0 where nothing weighs more than 'low', else that of the heaviest:
+3 medium, 4 high, 5 critical; 1 where the audit itself failed.
+
+Examples:
+  ipvlan-ctl audit
+  ipvlan-ctl audit --network db_net --format json";
+
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct Audit {
+    /// Only endpoints and the parent of this network
+    #[arg(long, value_name = "NAME")]
+    network: Option<String>,
+}
+
+impl Audit {
+    pub(super) fn execute(&self, root: &Root, format: Format) -> Result<u8, Error> {
+        let risks = judge(&Evidence::gather(root, self.network.as_deref())?);
+        if format == Format::Json {
+            json(&risks);
+        } else if risks.is_empty() {
+            println!("nothing found");
+        } else {
+            let header = ["SEVERITY", "CHECK", "OBJECT", "EVIDENCE", "ADVICE"];
+            print_wrapped_table(&header, risks.iter().map(cells));
+        }
+        Ok(risks.iter().map(|risk| status(risk.severity)).max().unwrap_or(0))
+    }
+}
+
+const fn status(severity: Severity) -> u8 {
+    match severity {
+        Severity::Low => 0,
+        Severity::Medium => 3,
+        Severity::High => 4,
+        Severity::Critical => 5,
+    }
+}
+
+fn cells(risk: &Risk) -> Vec<Cell> {
+    let Risk { severity, check, object, evidence, advice } = risk;
+    let color = match severity {
+        Severity::Low => Color::Grey,
+        Severity::Medium => Color::Yellow,
+        Severity::High | Severity::Critical => Color::Red,
+    };
+    let severity = Cell::new(severity.as_str()).fg(color);
+    vec![severity, Cell::new(check), Cell::new(object), Cell::new(evidence), Cell::new(advice)]
+}
