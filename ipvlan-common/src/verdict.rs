@@ -46,8 +46,11 @@ pub fn decide<P: Packet + ?Sized>(
     me: &Identity,
     tables: &impl Tables,
 ) -> Verdict {
-    if metadata.looped_back {
-        return looped_back(hook, packet, metadata, me, tables);
+    // The copy of a multicast goes back to whoever sent it, and has no Ethernet header yet. In modes l3 and l3s the host sends
+    // endpoints' frames on, and isn't to get a copy of those.
+    let holder = || claim::source_holder_at_start(packet, metadata.protocol, me.parent, tables);
+    if metadata.looped_back && (hook != Hook::ParentIngress || holder().is_none()) {
+        return Verdict::Pass;
     }
     let judged = match Frame::parse(packet) {
         Ok(frame) => match hook {
@@ -68,23 +71,6 @@ pub fn decide<P: Packet + ?Sized>(
     match judged {
         Ok(verdict) | Err(verdict) => verdict,
     }
-}
-
-/// The copy of a multicast that goes back to whoever sent it; it has no Ethernet header yet. In modes l3 and l3s the host sends
-/// endpoints' frames on, and isn't to get a copy of those.
-#[inline(always)]
-fn looped_back<P: Packet + ?Sized>(
-    hook: Hook,
-    packet: &P,
-    metadata: &Metadata,
-    me: &Identity,
-    tables: &impl Tables,
-) -> Verdict {
-    let holder = || claim::source_holder_at_start(packet, metadata.protocol, me.parent, tables);
-    if hook == Hook::ParentIngress && holder().is_some() {
-        return Verdict::Drop { slot: me.slot, reason: DropReason::HostFilter };
-    }
-    Verdict::Pass
 }
 
 /// `Err` is a drop, so that `?` leaves at the first rule broken.
@@ -167,6 +153,9 @@ fn parent_ingress<P: Packet + ?Sized>(
     me: &Identity,
     tables: &impl Tables,
 ) -> Judged {
+    if metadata.looped_back {
+        return refuse(me.slot, DropReason::HostFilter);
+    }
     if sealed_by(frame, metadata, tables).is_some() {
         return refuse(metadata.tc_index, DropReason::HostFilter);
     }
