@@ -3,12 +3,11 @@
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result, ensure};
+use ipvlan_ctl::wire::link_address;
 use nix::{
     errno::Errno,
     libc,
-    sys::socket::{
-        AddressFamily, LinkAddr, MsgFlags, SockFlag, SockType, SockaddrLike as _, bind, recv, sendto, socket,
-    },
+    sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, bind, recv, sendto, socket},
 };
 
 use crate::Netns;
@@ -171,19 +170,4 @@ impl PacketSocket {
 pub(crate) fn ethertype(frame: &[u8]) -> Result<u16> {
     let [.., high, low] = frame.first_chunk::<14>().context("a frame without an Ethernet header")?;
     Ok(u16::from_be_bytes([*high, *low]))
-}
-
-fn link_address(ifindex: u32, protocol: u16) -> Result<LinkAddr> {
-    let address = libc::sockaddr_ll {
-        sll_family: libc::AF_PACKET as u16,
-        sll_protocol: protocol.to_be(),
-        sll_ifindex: ifindex.try_into()?,
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 0,
-        sll_addr: [0; 8],
-    };
-    let length = size_of_val(&address) as libc::socklen_t;
-    // SAFETY: the pointer is to a whole sockaddr_ll with its family set, and nix copies it.
-    unsafe { LinkAddr::from_raw((&raw const address).cast(), Some(length)) }.context("make a link address")
 }

@@ -106,8 +106,7 @@ impl Attach {
         print_warnings(&session.take_warnings());
         let endpoint = result?;
         if format == Format::Json {
-            let endpoints = Report::read(root)?.endpoints()?;
-            json(&endpoints.into_iter().find(|report| report.slot == endpoint.slot));
+            json(&Report::read(root)?.inspect_endpoints(&[endpoint.name.to_string()])?.pop());
         } else {
             println!("{} {}", endpoint.name, join(global(&endpoint)));
         }

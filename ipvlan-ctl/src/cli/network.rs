@@ -144,9 +144,7 @@ impl Command {
             }
             Self::Rm { names, force } => remove(&mut Session::begin(root)?, names, force, format),
             Self::Prune { force } => {
-                let networks = Report::read(root)?.networks()?;
-                let unused = networks.into_iter().filter(|network| network.endpoints.is_empty());
-                let names: Vec<_> = unused.map(|network| network.name).collect();
+                let names = Report::read(root)?.unused_networks();
                 // Nobody has to wait for the answer: the session begins behind it.
                 let agreed = force || names.is_empty() || confirm(&names)?;
                 remove(&mut Session::begin(root)?, if agreed { names } else { Vec::new() }, false, format)

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 pub use endpoint::{Addresses, Endpoint, NetnsRef, link_local};
 use ipnet::IpNet;
-pub use name::{IfName, Name};
+pub use name::{IfName, Name, mac_text};
 pub use network::{Network, NetworkSpec, Parent, RawNetwork};
 pub use setting::{Flag, Made, Mode, Multicast, State, Xdp};
 pub use subnet::Pool;

@@ -64,6 +64,12 @@ impl fmt::Display for IfName {
     }
 }
 
+/// A MAC address as ip(8) writes it.
+#[must_use]
+pub fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

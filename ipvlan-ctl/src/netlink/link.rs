@@ -77,14 +77,22 @@ impl Netlink {
         which: &str,
         request: rtnetlink::LinkGetRequest,
     ) -> Result<Option<Link>, NetlinkError> {
+        Ok(self.one_message(which, request)?.as_ref().map(Link::from_message))
+    }
+
+    /// What the kernel says of one interface, if it is there.
+    pub(super) fn one_message(
+        &self,
+        which: &str,
+        request: rtnetlink::LinkGetRequest,
+    ) -> Result<Option<LinkMessage>, NetlinkError> {
         let stream = request.execute();
         let found = self.request(|| format!("look up interface {which}"), async move {
             std::pin::pin!(stream).try_next().await
         });
         match found {
-            Ok(message) => Ok(message.as_ref().map(Link::from_message)),
             Err(error) if error.is(Errno::ENODEV) => Ok(None),
-            Err(error) => Err(error),
+            other => other,
         }
     }
 

@@ -29,9 +29,8 @@ pub struct SlaveStanding {
 impl Netlink {
     /// How the slave with an index stands, if it is one.
     pub fn slave_standing(&self, index: u32) -> Result<Option<SlaveStanding>, NetlinkError> {
-        let request = self.handle.link().get().match_index(index).execute().try_collect::<Vec<_>>();
-        let messages = self.request(|| format!("look at interface number {index}"), request)?;
-        Ok(messages.first().and_then(standing))
+        let request = self.handle.link().get().match_index(index);
+        Ok(self.one_message(&format!("number {index}"), request)?.as_ref().and_then(standing))
     }
 
     /// The ipvlan slaves here that lie on interface number `parent` of `home`.

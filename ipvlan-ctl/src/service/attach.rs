@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use super::{Attachment, Error, Session, slave::Inside};
 use crate::{
     ipam,
-    model::{Addresses, Endpoint, IfName, Invalid, Mode, Name, Network, Parent, State, link_local},
+    model::{Addresses, Endpoint, IfName, Invalid, Mode, Name, Network, Parent, State, link_local, mac_text},
     netlink::{Netns, NetnsError},
     wire::{self, Holder},
 };
@@ -75,15 +75,16 @@ impl Session {
 
         let slot = self.free_slot(dataplane.capacity())?;
         let name = self.endpoint_name(request, &network, slot)?;
-        let addresses = Addresses {
-            link_local: network.spec.has_family(false).then(|| link_local(parent.mac, slot)),
-            ..self.unused_addresses(request, &network, &parent)?
-        };
         let inside = Inside::open(netns)?;
         if inside.netlink.link_by_name(ifname.as_str())?.is_some() {
             let netns = inside.netns.identity().label.clone();
             return Err(Error::IfNameTaken { ifname: ifname.to_string(), netns });
         }
+        // Behind all that can be refused at once: the wire is asked, and that takes its time.
+        let addresses = Addresses {
+            link_local: network.spec.has_family(false).then(|| link_local(parent.mac, slot)),
+            ..self.unused_addresses(request, &network, &parent)?
+        };
         let endpoint = Endpoint {
             slot,
             key: rand::random(),
@@ -148,7 +149,7 @@ impl Session {
             for Holder { address, mac } in holders {
                 let is_asked =
                     |text: &Option<String>| text.as_ref().is_some_and(|it| it.parse() == Ok(address));
-                let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+                let mac = mac_text(mac);
                 if is_asked(&request.ip) || is_asked(&request.ip6) || foreign.len() == PATIENCE {
                     return Err(Error::AddressOnWire { address, mac });
                 }

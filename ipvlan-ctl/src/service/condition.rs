@@ -19,6 +19,11 @@ impl Report {
         self.parents.iter().find(|parent| parent.slot == slot)
     }
 
+    /// The namespace of an endpoint, if it lives. After a reboot, another one may have its cookie.
+    pub(super) fn netns_of(&self, endpoint: &Endpoint) -> Option<Netns> {
+        if self.rebooted { None } else { Netns::find(&endpoint.netns) }
+    }
+
     pub(super) fn network_state(&self, netlink: &Netlink, network: &Network) -> Result<String, Error> {
         if network.state != State::Up {
             return Ok(network.state.to_string());
@@ -36,10 +41,9 @@ impl Report {
         if endpoint.state != State::Up {
             return Ok(endpoint.state.to_string());
         }
-        let Some(parent) = self.parent(endpoint.parent).filter(|_| !self.rebooted) else {
+        let (Some(parent), Some(netns)) = (self.parent(endpoint.parent), self.netns_of(endpoint)) else {
             return Ok(GONE.into());
         };
-        let Some(netns) = Netns::find(&endpoint.netns) else { return Ok(GONE.into()) };
         let inside = Inside::open(netns)?;
         let present = slave::find(&inside.netlink, endpoint, parent)?.is_some();
         let Some(dataplane) = &self.dataplane else {

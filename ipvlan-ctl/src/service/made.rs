@@ -9,7 +9,7 @@ use super::{
     parent::device,
 };
 use crate::{
-    model::{IfName, Made, NetworkSpec, Parent, Slot, Vlan},
+    model::{IfName, Made, Network, NetworkSpec, Parent, Slot, Vlan},
     netlink::Link,
 };
 
@@ -47,10 +47,10 @@ impl Foundation<'_> {
 
 impl Session {
     pub(super) fn new_dummy(&self, spec: &NetworkSpec, capacity: Slot) -> Result<Parent, Error> {
-        let [a, b, c, d, e, f, ..] = rand::random::<[u8; 8]>();
-        let name = IfName::parse(&format!("di-{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}{f:02x}"))?;
+        let mut mac: [u8; 6] = rand::random();
+        let name = IfName::parse(&format!("di-{}", mac.map(|byte| format!("{byte:02x}")).concat()))?;
         // Unicast, and locally administered.
-        let mac = [a & !1 | 2, b, c, d, e, f];
+        mac[0] = mac[0] & !1 | 2;
         let new =
             NewParent { ifindex: rand::random_range(IFINDEXES), name: &name, mac, made: Some(Made::Dummy) };
         self.new_parent(new, spec, capacity)
@@ -85,15 +85,17 @@ impl Session {
         }
     }
 
-    /// Makes parents of ours that are gone, as all are after a reboot.
-    pub(super) fn remake_parents(&mut self) -> Result<(), Error> {
-        for network in self.store.networks()? {
-            let parent = self.parent(&network)?;
-            if parent.made.is_none() || device(&self.netlink, &parent)?.is_some() {
+    /// Makes parents of ours that are gone, as all are after a reboot, and that `networks` are on.
+    pub(super) fn remake_parents(&mut self, networks: &[Network]) -> Result<(), Error> {
+        for parent in self.store.parents()?.into_iter().filter(|parent| parent.made.is_some()) {
+            let Some(network) = networks.iter().find(|network| network.parent == parent.slot) else {
+                continue;
+            };
+            if device(&self.netlink, &parent)?.is_some() {
                 continue;
             }
             self.store.set_parent_ifindexes(&[(parent.slot, Some(rand::random_range(IFINDEXES)))])?;
-            match self.foundation(network)?.make_parent() {
+            match self.foundation(network.clone())?.make_parent() {
                 Ok(()) => self.warn(format!("parent {} was gone, and was made again", parent.name)),
                 Err(error) => self.warn(format!("making parent {} again: {error}", parent.name)),
             }

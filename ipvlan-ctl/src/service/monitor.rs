@@ -13,7 +13,10 @@ use tokio::{
 };
 
 use super::{Error, Report, Root};
-use crate::bpf::{Events, Lost};
+use crate::{
+    bpf::{Events, Lost},
+    model::mac_text,
+};
 
 /// A dropped frame. The field names are those of `--format json`, and stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -213,9 +216,8 @@ impl Packet {
         let mut packet = Self { protocol: format!("{:#06x}", event.protocol), ..Self::default() };
         let Ok(sliced) = LaxSlicedPacket::from_ethernet(event.frame()) else { return packet };
         if let Some(LinkSlice::Ethernet2(ethernet)) = &sliced.link {
-            let mac = |bytes: [u8; 6]| Some(bytes.map(|byte| format!("{byte:02x}")).join(":"));
             (packet.source_mac, packet.destination_mac) =
-                (mac(ethernet.source()), mac(ethernet.destination()));
+                (Some(mac_text(ethernet.source())), Some(mac_text(ethernet.destination())));
         }
         match &sliced.net {
             Some(LaxNetSlice::Arp(arp)) => {

@@ -336,10 +336,10 @@ pub(super) fn check_parent(link: &Link) -> Result<[u8; 6], Error> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn link() -> Link {
+    pub(in crate::service) fn link() -> Link {
         Link {
             index: 2,
             name: "eth0".into(),

@@ -100,7 +100,7 @@ impl Session {
         if networks.is_empty() {
             return Ok(());
         }
-        self.remake_parents()?;
+        self.remake_parents(&networks)?;
         let parents = self.find_parents()?;
         let maps_lost = Dataplane::open(self.root.pin_dir())?.is_none() || self.store.is_restoring()?;
         if maps_lost {

@@ -137,7 +137,7 @@ impl Report {
                 name: spec.name.to_string(),
                 id: *id,
                 parent: network.parent_name.to_string(),
-                parent_made: self.parents.iter().find(|it| it.slot == network.parent).and_then(|it| it.made),
+                parent_made: self.parent(network.parent).and_then(|parent| parent.made),
                 mode: spec.mode,
                 flag: spec.flag,
                 internal: spec.internal,
@@ -176,36 +176,47 @@ impl Report {
 
     /// The endpoints called so, in the order of `names`.
     pub fn inspect_endpoints(&self, names: &[String]) -> Result<Vec<EndpointReport>, Error> {
-        let endpoints = self.endpoints()?;
-        let find = |name: &String| endpoints.iter().find(|endpoint| endpoint.name == *name).cloned();
-        names.iter().map(|name| find(name).ok_or_else(|| Error::NoEndpoint(name.clone()))).collect()
+        // Each is looked at in its namespace: the others needn't be.
+        let endpoints: Vec<_> = names.iter().map(|name| self.endpoint(name)).collect::<Result<_, _>>()?;
+        endpoints.into_iter().map(|endpoint| self.endpoint_report(endpoint)).collect()
+    }
+
+    /// The names of the networks without endpoints.
+    #[must_use]
+    pub fn unused_networks(&self) -> Vec<String> {
+        let is_unused = |network: &&Network| self.endpoints.iter().all(|it| it.network != network.id);
+        self.networks.iter().filter(is_unused).map(|network| network.spec.name.to_string()).collect()
+    }
+
+    fn endpoint(&self, name: &str) -> Result<&Endpoint, Error> {
+        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.name.as_str() == name);
+        endpoint.ok_or_else(|| Error::NoEndpoint(name.to_owned()))
     }
 
     /// An endpoint, and its namespace.
     pub(super) fn place(&self, name: &str) -> Result<(&Endpoint, Netns), Error> {
-        let endpoint = self.endpoints.iter().find(|endpoint| endpoint.name.as_str() == name);
-        let endpoint = endpoint.ok_or_else(|| Error::NoEndpoint(name.to_owned()))?;
-        // After a reboot, another namespace may have its cookie.
-        let netns = Some(&endpoint.netns).filter(|_| !self.rebooted).and_then(Netns::find);
+        let endpoint = self.endpoint(name)?;
+        let netns = self.netns_of(endpoint);
         Ok((endpoint, netns.ok_or_else(|| Error::NetnsGone(endpoint.netns.label.clone()))?))
     }
 
     /// All endpoints, by slot.
     pub fn endpoints(&self) -> Result<Vec<EndpointReport>, Error> {
-        let report = |endpoint: &Endpoint| {
-            Ok(EndpointReport {
-                name: endpoint.name.to_string(),
-                network: self.network_name(endpoint.network),
-                slot: endpoint.slot,
-                ipv4: endpoint.addresses.ipv4,
-                ipv6: endpoint.addresses.ipv6,
-                link_local: endpoint.addresses.link_local,
-                ifname: endpoint.ifname.to_string(),
-                netns: endpoint.netns.label.clone(),
-                state: self.endpoint_state(endpoint)?,
-            })
-        };
-        self.endpoints.iter().map(report).collect()
+        self.endpoints.iter().map(|endpoint| self.endpoint_report(endpoint)).collect()
+    }
+
+    fn endpoint_report(&self, endpoint: &Endpoint) -> Result<EndpointReport, Error> {
+        Ok(EndpointReport {
+            name: endpoint.name.to_string(),
+            network: self.network_name(endpoint.network),
+            slot: endpoint.slot,
+            ipv4: endpoint.addresses.ipv4,
+            ipv6: endpoint.addresses.ipv6,
+            link_local: endpoint.addresses.link_local,
+            ifname: endpoint.ifname.to_string(),
+            netns: endpoint.netns.label.clone(),
+            state: self.endpoint_state(endpoint)?,
+        })
     }
 
     /// Whoever drops are charged to: name, slot, and an endpoint's network; endpoints first.

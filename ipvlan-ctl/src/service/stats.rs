@@ -108,10 +108,9 @@ impl Report {
     pub fn network_stats(&self, names: &[String]) -> Result<Vec<StatsReport>, Error> {
         let endpoints = self.all_stats()?;
         let networks = self.networks.iter().map(|network| {
-            let name = network.spec.name.to_string();
-            let mut sum = StatsReport::new(name, "network", None, &Counters::default());
-            let own = endpoints.iter().filter(|row| row.network.as_ref() == Some(&sum.name));
-            own.cloned().collect::<Vec<_>>().iter().for_each(|row| sum.add(row));
+            let name = network.spec.name.as_str();
+            let mut sum = StatsReport::new(name.to_owned(), "network", None, &Counters::default());
+            endpoints.iter().filter(|row| row.network.as_deref() == Some(name)).for_each(|row| sum.add(row));
             sum
         });
         select(networks.collect(), names)

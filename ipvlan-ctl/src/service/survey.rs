@@ -228,8 +228,7 @@ impl Report {
             return Ok(());
         }
         let label = &endpoint.netns.label;
-        let netns = Netns::find(&endpoint.netns).filter(|_| !self.rebooted);
-        let (Some(netns), Some(parent)) = (netns, self.parent(endpoint.parent)) else {
+        let (Some(netns), Some(parent)) = (self.netns_of(endpoint), self.parent(endpoint.parent)) else {
             let found = format!("its namespace '{label}' is gone");
             findings.push(Finding::new(Kind::NetnsGone, object, found, CLEAR_AWAY, Mend::Begin));
             return Ok(());

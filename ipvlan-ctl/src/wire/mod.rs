@@ -11,6 +11,7 @@ use std::{
 };
 
 use socket::PacketSocket;
+pub use socket::link_address;
 
 /// Somebody on the wire who has an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

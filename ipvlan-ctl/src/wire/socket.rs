@@ -23,7 +23,7 @@ impl PacketSocket {
     pub(super) fn open(ifindex: u32, ipv4: bool) -> io::Result<Self> {
         let protocol = if ipv4 { libc::ETH_P_ARP } else { libc::ETH_P_IPV6 };
         let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
-        bind(socket.as_raw_fd(), &address(ifindex, protocol as u16)?)?;
+        bind(socket.as_raw_fd(), &link_address(ifindex, protocol as u16)?)?;
         Ok(Self(socket))
     }
 
@@ -49,7 +49,11 @@ impl PacketSocket {
     }
 }
 
-fn address(ifindex: u32, protocol: u16) -> io::Result<LinkAddr> {
+/// Where a packet socket is bound, or sends to: an interface, and an EtherType or `ETH_P_ALL`.
+///
+/// # Errors
+/// Doesn't, in practice.
+pub fn link_address(ifindex: u32, protocol: u16) -> io::Result<LinkAddr> {
     let address = libc::sockaddr_ll {
         sll_family: libc::AF_PACKET as u16,
         sll_protocol: protocol.to_be(),

@@ -3,7 +3,7 @@
 use super::{Privileged, processes::privileged};
 use crate::{
     model::{Flag, Mode, State},
-    netlink::{Netns, SlaveStanding},
+    netlink::SlaveStanding,
     service::{
         Error, Finding, Report, Root,
         doctor::{Setting, setting},
@@ -63,11 +63,13 @@ impl Evidence {
         let mut endpoints = Vec::new();
         for endpoint in report.endpoints.iter().filter(|endpoint| endpoint.state == State::Up) {
             let Some(own) = report.networks.iter().find(|it| it.id == endpoint.network) else { continue };
-            let Some(parent) = report.parents.iter().find(|it| it.slot == endpoint.parent) else { continue };
             if network.is_some_and(|name| own.spec.name.as_str() != name) {
                 continue;
             }
-            let Some(netns) = Netns::find(&endpoint.netns).filter(|_| !report.rebooted) else { continue };
+            let (Some(parent), Some(netns)) = (report.parent(endpoint.parent), report.netns_of(endpoint))
+            else {
+                continue;
+            };
             let inside = Inside::open(netns)?;
             let link = slave::find(&inside.netlink, endpoint, parent)?;
             let accept_ra = match &link {

@@ -1,7 +1,7 @@
 //! Interfaces that carry endpoints, or could.
 
 use super::{Row, Status, gather::sysfs_of};
-use crate::{netlink::Standing, service::network::check_parent};
+use crate::{model::mac_text, netlink::Standing, service::network::check_parent};
 
 /// What frames travel over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,8 +72,7 @@ pub(super) fn judge(parent: &ParentFindings) -> Vec<Row> {
 
 fn link(standing: &Standing) -> Row {
     let Standing { link, up, running, .. } = standing;
-    let mac = link.mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":"));
-    let mac = mac.map_or("no MAC".into(), |mac| format!("MAC {mac}"));
+    let mac = link.mac.map_or("no MAC".into(), |mac| format!("MAC {}", mac_text(mac)));
     let state = match (up, running) {
         (true, true) => "up",
         (true, false) => "up, without carrier",
@@ -188,19 +187,9 @@ fn xdp(driver: Option<&str>) -> Row {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::netlink::Link;
 
     pub(in crate::service::doctor) fn parent() -> ParentFindings {
-        let link = Link {
-            index: 2,
-            name: "eth0".into(),
-            kind: String::new(),
-            mac: Some([2, 0, 0, 0, 0, 1]),
-            lower: None,
-            port_of: None,
-            mtu: 1500,
-            loopback: false,
-        };
+        let link = crate::service::network::tests::link();
         let standing = Standing { link, up: true, running: true, controller: None, above: Vec::new() };
         ParentFindings {
             name: "eth0".into(),
