@@ -11,4 +11,5 @@ pub mod model;
 pub mod netlink;
 pub mod service;
 pub mod store;
+mod text_enum;
 pub mod wire;

@@ -202,11 +202,12 @@ pub(super) fn state(state: &str) -> Cell {
 
 /// What became of something found.
 pub(super) fn outcome(outcome: Outcome) -> Cell {
-    match outcome {
-        Outcome::Mendable => Cell::new("mendable").fg(Color::Yellow),
-        Outcome::Mended => Cell::new("mended").fg(Color::Green),
-        Outcome::Left => Cell::new("left").fg(Color::Red),
-    }
+    let color = match outcome {
+        Outcome::Mendable => Color::Yellow,
+        Outcome::Mended => Color::Green,
+        Outcome::Left => Color::Red,
+    };
+    Cell::new(outcome).fg(color)
 }
 
 pub(super) fn join(items: impl Iterator<Item = impl Display>) -> String {

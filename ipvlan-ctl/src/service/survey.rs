@@ -13,81 +13,56 @@ use crate::{
     bpf::{Dataplane, has_tcx},
     model::{Endpoint, Parent, Slot, State, Xdp},
     netlink::{Netlink, Netns},
+    text_enum::text_enum,
 };
 
-/// In what way something isn't as the store says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// The store is of an earlier boot.
-    Rebooted,
-    /// The maps that all networks share aren't pinned.
-    MapsGone,
-    /// A killed command left it so.
-    HalfMade,
-    /// A parent isn't there.
-    ParentGone,
-    /// A parent, or `lo`, lacks a program.
-    ParentUnenforced,
-    /// An endpoint's namespace isn't there.
-    NetnsGone,
-    /// An endpoint's slave isn't in its namespace.
-    SlaveGone,
-    /// An endpoint's slave is in another namespace.
-    SlaveMoved,
-    /// An endpoint's slave lacks a program.
-    SlaveUnenforced,
-    /// The maps lack an entry.
-    EntryMissing,
-    /// The maps have an entry that nobody has.
-    StrayEntry,
-    /// Links are pinned for a slot that nobody has.
-    StrayPin,
-    /// The maps are there, and no network.
-    StrayMaps,
-    /// An ipvlan slave on a parent that no endpoint has.
-    ForeignSlave,
-    /// An address on a slave that isn't its endpoint's.
-    ForeignAddress,
-}
-
-impl Kind {
-    /// Its name, as `--format json` has it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Rebooted => "rebooted",
-            Self::MapsGone => "maps-gone",
-            Self::HalfMade => "half-made",
-            Self::ParentGone => "parent-gone",
-            Self::ParentUnenforced => "parent-unenforced",
-            Self::NetnsGone => "netns-gone",
-            Self::SlaveGone => "slave-gone",
-            Self::SlaveMoved => "slave-moved",
-            Self::SlaveUnenforced => "slave-unenforced",
-            Self::EntryMissing => "entry-missing",
-            Self::StrayEntry => "stray-entry",
-            Self::StrayPin => "stray-pin",
-            Self::StrayMaps => "stray-maps",
-            Self::ForeignSlave => "foreign-slave",
-            Self::ForeignAddress => "foreign-address",
-        }
+text_enum!(
+    /// In what way something isn't as the store says.
+    Kind {
+        /// The store is of an earlier boot.
+        Rebooted = "rebooted",
+        /// The maps that all networks share aren't pinned.
+        MapsGone = "maps-gone",
+        /// A killed command left it so.
+        HalfMade = "half-made",
+        /// A parent isn't there.
+        ParentGone = "parent-gone",
+        /// A parent, or `lo`, lacks a program.
+        ParentUnenforced = "parent-unenforced",
+        /// An endpoint's namespace isn't there.
+        NetnsGone = "netns-gone",
+        /// An endpoint's slave isn't in its namespace.
+        SlaveGone = "slave-gone",
+        /// An endpoint's slave is in another namespace.
+        SlaveMoved = "slave-moved",
+        /// An endpoint's slave lacks a program.
+        SlaveUnenforced = "slave-unenforced",
+        /// The maps lack an entry.
+        EntryMissing = "entry-missing",
+        /// The maps have an entry that nobody has.
+        StrayEntry = "stray-entry",
+        /// Links are pinned for a slot that nobody has.
+        StrayPin = "stray-pin",
+        /// The maps are there, and no network.
+        StrayMaps = "stray-maps",
+        /// An ipvlan slave on a parent that no endpoint has.
+        ForeignSlave = "foreign-slave",
+        /// An address on a slave that isn't its endpoint's.
+        ForeignAddress = "foreign-address",
     }
-}
+);
 
-/// What becomes of a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// It can be mended.
-    Mendable,
-    /// It was mended.
-    Mended,
-    /// It is for the user to mend, or can't be.
-    Left,
-}
+text_enum!(
+    /// What becomes of a finding.
+    Outcome {
+        /// It can be mended.
+        Mendable = "mendable",
+        /// It was mended.
+        Mended = "mended",
+        /// It is for the user to mend, or can't be.
+        Left = "left",
+    }
+);
 
 /// Something that isn't as the store says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

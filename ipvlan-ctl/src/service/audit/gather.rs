@@ -1,6 +1,6 @@
 //! What is found on the machine.
 
-use super::{Privileged, processes::privileged};
+use super::{Privileged, processes::Processes};
 use crate::{
     model::{Flag, Mode, State},
     netlink::SlaveStanding,
@@ -60,6 +60,7 @@ impl Evidence {
             let objects = report.objects_of(name);
             survey.retain(|finding| objects.contains(&finding.object));
         }
+        let processes = Processes::gather();
         let mut endpoints = Vec::new();
         for endpoint in report.endpoints.iter().filter(|endpoint| endpoint.state == State::Up) {
             let Some(own) = report.networks.iter().find(|it| it.id == endpoint.network) else { continue };
@@ -85,7 +86,7 @@ impl Evidence {
                 vepa: own.spec.flag == Flag::Vepa,
                 slave: link.map(|link| inside.netlink.slave_standing(link.index)).transpose()?.flatten(),
                 accept_ra,
-                privileged: privileged(inside.netns.path()),
+                privileged: processes.inside(inside.netns.path()).to_vec(),
             });
         }
         Ok(Self {

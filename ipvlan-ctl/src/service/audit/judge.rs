@@ -1,22 +1,16 @@
 //! What the evidence means.
 
 use super::{EndpointEvidence, Evidence, Privileged, Risk, Severity};
-use crate::service::{Kind, doctor::Setting};
+use crate::service::{Finding, Kind, doctor::Setting};
 
 /// The risks, the heaviest first.
 #[must_use]
 pub fn judge(evidence: &Evidence) -> Vec<Risk> {
-    let mut risks: Vec<_> = evidence
-        .survey
-        .iter()
-        .map(|finding| Risk {
-            severity: weight(finding.kind),
-            check: finding.kind.as_str().to_owned(),
-            object: finding.object.clone(),
-            evidence: finding.found.clone(),
-            advice: format!("{}; 'ipvlan-ctl reconcile' mends what can be mended", finding.action),
-        })
-        .collect();
+    let survey = evidence.survey.iter().map(|Finding { kind, object, found, action, .. }| {
+        let advice = format!("{action}; 'ipvlan-ctl reconcile' mends what can be mended");
+        Risk::new(weight(*kind), kind.as_str(), object, found, advice)
+    });
+    let mut risks: Vec<_> = survey.collect();
     risks.extend(evidence.endpoints.iter().flat_map(endpoint));
     risks.extend(host(evidence));
     risks.sort_by_key(|risk| std::cmp::Reverse(risk.severity));
@@ -40,29 +34,25 @@ const fn weight(kind: Kind) -> Severity {
     }
 }
 
+const SWITCHED: &str = "somebody who is root in a container has switched it: end that container, detach all endpoints of the parent, attach them again";
+
 fn endpoint(endpoint: &EndpointEvidence) -> Vec<Risk> {
     let EndpointEvidence { name, parent, mode, vepa, slave, accept_ra, privileged } = endpoint;
-    let risk = |severity, check: &str, evidence: String, advice: &str| Risk {
-        severity,
-        check: check.into(),
-        object: format!("endpoint {name}"),
-        evidence,
-        advice: advice.into(),
+    let risk = |severity, check, evidence: String, advice| {
+        Risk::new(severity, check, format!("endpoint {name}"), evidence, advice)
     };
     let mut risks = Vec::new();
     if let Some(slave) = slave {
         if slave.mode != Some(*mode) {
             let found = slave.mode.map_or("an unknown mode", |mode| mode.as_str());
             let evidence = format!("parent {parent} is in mode {found}, not {mode}");
-            let advice = "somebody who is root in a container has switched it: end that container, detach all endpoints of the parent, attach them again";
-            risks.push(risk(Severity::Critical, "mode", evidence, advice));
+            risks.push(risk(Severity::Critical, "mode", evidence, SWITCHED));
         }
         if slave.vepa != *vepa {
             let [found, asked] =
                 [slave.vepa, *vepa].map(|vepa| if vepa { "vepa" } else { "bridge or private" });
             let evidence = format!("parent {parent} has the flag {found}, not {asked}");
-            let advice = "somebody who is root in a container has switched it: end that container, detach all endpoints of the parent, attach them again";
-            risks.push(risk(Severity::Critical, "flag", evidence, advice));
+            risks.push(risk(Severity::Critical, "flag", evidence, SWITCHED));
         }
         if slave.promiscuous {
             let advice = "it hears the broadcasts of others before they are dropped: end what listens inside, or take CAP_NET_RAW from it";
@@ -83,12 +73,8 @@ fn endpoint(endpoint: &EndpointEvidence) -> Vec<Risk> {
 }
 
 fn host(evidence: &Evidence) -> Vec<Risk> {
-    let risk = |severity, check: &str, evidence: &str, advice: &str| Risk {
-        severity,
-        check: check.into(),
-        object: "the host".into(),
-        evidence: evidence.into(),
-        advice: advice.into(),
+    let risk = |severity, check, evidence: &str, advice: &str| {
+        Risk::new(severity, check, "the host", evidence, advice)
     };
     let mut risks = Vec::new();
     if evidence.unprivileged_bpf_disabled == Setting::Value(0) {

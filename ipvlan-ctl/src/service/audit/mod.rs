@@ -9,33 +9,22 @@ pub use judge::judge;
 pub use processes::Privileged;
 use serde::Serialize;
 
-/// How much a risk weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub enum Severity {
-    /// Worth knowing.
-    Low,
-    /// It weakens what stands behind the programs.
-    Medium,
-    /// Somebody can do, or has done, what the programs can't undo.
-    High,
-    /// Something isn't enforced now.
-    Critical,
-}
+use crate::text_enum::text_enum;
 
-impl Severity {
-    /// Its name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
+text_enum!(
+    /// How much a risk weighs.
+    #[derive(PartialOrd, Ord)]
+    Severity {
+        /// Worth knowing.
+        Low = "low",
+        /// It weakens what stands behind the programs.
+        Medium = "medium",
+        /// Somebody can do, or has done, what the programs can't undo.
+        High = "high",
+        /// Something isn't enforced now.
+        Critical = "critical",
     }
-}
+);
 
 /// Something that isn't as it should be. The field names are those of `--format json`, and stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -52,4 +41,17 @@ pub struct Risk {
     pub evidence: String,
     /// How to mend it.
     pub advice: String,
+}
+
+impl Risk {
+    fn new(
+        severity: Severity,
+        check: &str,
+        object: impl Into<String>,
+        evidence: impl Into<String>,
+        advice: impl Into<String>,
+    ) -> Self {
+        let (object, evidence, advice) = (object.into(), evidence.into(), advice.into());
+        Self { severity, check: check.to_owned(), object, evidence, advice }
+    }
 }

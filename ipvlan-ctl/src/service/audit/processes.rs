@@ -1,6 +1,6 @@
 //! Processes that the programs don't contain: privileged in an endpoint's namespace, and in no user namespace.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 /// What lets a process make slaves, add addresses, or take programs off, with the number of its bit.
 const POWERS: [(u32, &str); 3] = [(12, "CAP_NET_ADMIN"), (21, "CAP_SYS_ADMIN"), (39, "CAP_BPF")];
@@ -16,28 +16,43 @@ pub struct Privileged {
     pub capabilities: Vec<&'static str>,
 }
 
-/// The privileged processes in the network namespace at `netns`, by number. One that ends meanwhile is none.
-pub(super) fn privileged(netns: &Path) -> Vec<Privileged> {
-    let identity = |path: &Path| nix::sys::stat::stat(path).ok().map(|it| (it.st_dev, it.st_ino));
-    let (Some(netns), Some(user)) = (identity(netns), identity(Path::new("/proc/self/ns/user"))) else {
-        return Vec::new();
-    };
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        let path = entry.path();
-        let is_inside = identity(&path.join("ns/net")) == Some(netns);
-        if !is_inside || identity(&path.join("ns/user")) != Some(user) {
-            continue;
+/// Device and inode, by which a namespace's file is known.
+type Identity = (u64, u64);
+
+/// The privileged processes of this machine, by their network namespaces.
+pub(super) struct Processes(BTreeMap<Identity, Vec<Privileged>>);
+
+impl Processes {
+    /// Looks at all of them once. One that ends meanwhile is none.
+    pub(super) fn gather() -> Self {
+        let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let own = identity(Path::new("/proc/self/ns/user"));
+        for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            let path = entry.path();
+            let user = identity(&path.join("ns/user"));
+            let (Some(netns), true) = (identity(&path.join("ns/net")), own.is_some() && user == own) else {
+                continue;
+            };
+            let Ok(status) = fs::read_to_string(path.join("status")) else { continue };
+            let capabilities = powers(&status);
+            if !capabilities.is_empty() {
+                let name = field(&status, "Name:").to_owned();
+                found.entry(netns).or_default().push(Privileged { pid, name, capabilities });
+            }
         }
-        let Ok(status) = fs::read_to_string(path.join("status")) else { continue };
-        let capabilities = powers(&status);
-        if !capabilities.is_empty() {
-            found.push(Privileged { pid, name: field(&status, "Name:").to_owned(), capabilities });
-        }
+        found.values_mut().for_each(|processes| processes.sort_by_key(|process| process.pid));
+        Self(found)
     }
-    found.sort_by_key(|process| process.pid);
-    found
+
+    /// Those in the namespace at `netns`, by number.
+    pub(super) fn inside(&self, netns: &Path) -> &[Privileged] {
+        identity(netns).and_then(|netns| self.0.get(&netns)).map_or(&[], Vec::as_slice)
+    }
+}
+
+fn identity(namespace: &Path) -> Option<Identity> {
+    fs::metadata(namespace).ok().map(|file| (file.dev(), file.ino()))
 }
 
 /// Which powers the text of a process' `status` gives it.
@@ -67,6 +82,6 @@ mod tests {
 
     #[test]
     fn a_namespace_that_is_gone_has_none() {
-        assert_eq!(privileged(Path::new("/proc/0/ns/net")), Vec::new());
+        assert_eq!(Processes::gather().inside(Path::new("/proc/0/ns/net")), []);
     }
 }

@@ -12,33 +12,21 @@ pub(super) use kernel::setting;
 pub use parent::{Medium, ParentFindings};
 use serde::Serialize;
 
-/// How well one thing is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub enum Status {
-    /// As it should be.
-    Ok,
-    /// It works, but with less than there could be.
-    Degraded,
-    /// It is needed, and not there.
-    Missing,
-    /// It couldn't be found out.
-    Unknown,
-}
+use crate::text_enum::text_enum;
 
-impl Status {
-    /// Its name.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Degraded => "degraded",
-            Self::Missing => "missing",
-            Self::Unknown => "unknown",
-        }
+text_enum!(
+    /// How well one thing is.
+    Status {
+        /// As it should be.
+        Ok = "ok",
+        /// It works, but with less than there could be.
+        Degraded = "degraded",
+        /// It is needed, and not there.
+        Missing = "missing",
+        /// It couldn't be found out.
+        Unknown = "unknown",
     }
-}
+);
 
 /// What was checked, and what came of it. The field names are those of `--format json`, and stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
