@@ -9,6 +9,7 @@ pub mod hosts;
 pub mod ipam;
 pub mod model;
 pub mod netlink;
+pub mod sandbox;
 pub mod service;
 pub mod store;
 mod text_enum;

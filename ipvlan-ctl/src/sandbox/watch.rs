@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use etherparse::{SlicedPacket, TransportSlice};
 
-use crate::{
+use super::{
     Netns,
     frame::PORT,
     packet::{ETH_ARP, ETH_IPV4, ETH_IPV6, PacketSocket},

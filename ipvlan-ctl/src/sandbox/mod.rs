@@ -1,4 +1,16 @@
-//! One host, one wire and one LAN, made of network namespaces.
+//! One host, one wire and one LAN, made of network namespaces; frames, and watchers that say where a frame came out.
+//!
+//! What attacks and tests act in. It uses ip(8) and `ipvlan-ctl` as a user would, and touches no interface but its own.
+
+pub mod door;
+pub mod frame;
+pub mod netns;
+pub mod network;
+pub mod packet;
+pub mod ring;
+pub mod stats;
+pub mod watch;
+pub mod xdp;
 
 use std::{
     env, fs,
@@ -13,7 +25,13 @@ use ipvlan_common::types::Mac;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
-use crate::{Door, Netns, Network, Sender, netns::stderr};
+pub use door::{Door, Sender};
+pub use netns::Netns;
+use netns::stderr;
+pub use network::Network;
+pub use ring::Ring;
+pub use stats::Stats;
+pub use watch::{Marker, Watch};
 
 /// Every interface here has this name: the parent, the LAN host's and each endpoint's.
 pub const INTERFACE: &str = "eth0";

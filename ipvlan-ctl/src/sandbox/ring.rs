@@ -16,7 +16,7 @@ use nix::{
     },
 };
 
-use crate::{
+use super::{
     Netns,
     packet::{PacketSocket, ethertype},
 };

@@ -1,35 +1,20 @@
 //! The counters, as `ipvlan-ctl stats` shows them.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 use ipvlan_common::DropReason;
-use serde::Deserialize;
 
-use crate::Sandbox;
-
-/// One row of `ipvlan-ctl stats --format json`.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Row {
-    /// The endpoint or the parent.
-    pub name: String,
-    /// Frames sent.
-    pub tx_packets: u64,
-    /// Frames received.
-    pub rx_packets: u64,
-    /// Frames refused, by reason.
-    pub drops_by_reason: BTreeMap<String, u64>,
-}
+use super::Sandbox;
+use crate::service::{Report, Root, StatsReport};
 
 /// All counters at one moment.
 #[derive(Clone, Debug)]
-pub struct Stats(Vec<Row>);
+pub struct Stats(Vec<StatsReport>);
 
 /// By how much one drop counter rose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rise {
     /// The reason's name.
-    pub reason: String,
+    pub reason: &'static str,
     /// Whose counter: an endpoint's or the parent's.
     pub charged: String,
     /// By how much.
@@ -40,14 +25,15 @@ impl Stats {
     /// Reads the counters.
     ///
     /// # Errors
-    /// Fails if `ipvlan-ctl` does.
+    /// Fails if the state or a map can't be read.
     pub fn read(sandbox: &Sandbox) -> Result<Self> {
-        Ok(Self(sandbox.ctl_json("stats")?))
+        let root = Root::new(Some(sandbox.root()), Some(sandbox.pins()))?;
+        Ok(Self(Report::read(&root)?.stats(&[])?))
     }
 
     /// The row called `name`.
     #[must_use]
-    pub fn row(&self, name: &str) -> Option<&Row> {
+    pub fn row(&self, name: &str) -> Option<&StatsReport> {
         self.0.iter().find(|row| row.name == name)
     }
 
@@ -66,11 +52,7 @@ impl Stats {
                 let before =
                     earlier.row(&row.name).and_then(|old| old.drops_by_reason.get(reason)).unwrap_or(&0);
                 if now > before {
-                    rises.push(Rise {
-                        reason: reason.clone(),
-                        charged: row.name.clone(),
-                        count: now - before,
-                    });
+                    rises.push(Rise { reason, charged: row.name.clone(), count: now - before });
                 }
             }
         }

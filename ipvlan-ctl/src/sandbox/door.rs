@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::{Netns, packet::PacketSocket, xdp::XdpSocket};
+use super::{Netns, packet::PacketSocket, xdp::XdpSocket};
 
 /// How a frame leaves its socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::sandbox::INTERFACE;
+use super::INTERFACE;
 
 /// A network as a user would ask for it. Its subnets are 192.168.N.0/24 and fd00:N::/64.
 #[derive(Clone, Copy, Debug)]

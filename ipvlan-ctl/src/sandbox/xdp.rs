@@ -15,7 +15,7 @@ use xdp::{
     umem::{FrameSize, UmemCfgBuilder},
 };
 
-use crate::Netns;
+use super::Netns;
 
 const FRAMES: u32 = 16;
 

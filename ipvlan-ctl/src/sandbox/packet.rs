@@ -3,14 +3,14 @@
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result, ensure};
-use ipvlan_ctl::wire::link_address;
 use nix::{
     errno::Errno,
     libc,
     sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, bind, recv, sendto, socket},
 };
 
-use crate::Netns;
+use super::Netns;
+use crate::wire::link_address;
 
 /// EtherType of IPv4.
 pub const ETH_IPV4: u16 = 0x0800;
