@@ -24,9 +24,15 @@ fn main() -> anyhow::Result<()> {
     // aya-build turns each line of the inner cargo into a warning: leave the real ones.
     // SAFETY: as above.
     unsafe { env::set_var("CARGO_TERM_QUIET", "true") };
-    let features: &[_] = if env::var_os("CARGO_FEATURE_LOG").is_some() { &["log"] } else { &[] };
+    let asked = |feature: &&str| env::var_os(format!("CARGO_FEATURE_{}", feature.to_uppercase())).is_some();
+    let features: Vec<_> = ["log", "faulty"].into_iter().filter(asked).collect();
     aya_build::build_ebpf(
-        [Package { name: "ipvlan-ebpf", root_dir: "../ipvlan-ebpf", features, ..Package::default() }],
+        [Package {
+            name: "ipvlan-ebpf",
+            root_dir: "../ipvlan-ebpf",
+            features: &features,
+            ..Package::default()
+        }],
         Toolchain::Custom(&toolchain),
     )
     .with_context(|| {

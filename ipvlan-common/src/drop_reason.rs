@@ -33,7 +33,7 @@ macro_rules! drop_reasons {
 }
 
 drop_reasons! {
-    /// The frame ends inside a header it announces, or a header contradicts itself.
+    /// The frame ends inside a header it announces, a header contradicts itself, or a raw socket leaves a checksum to be written to it.
     Malformed = 1, "malformed";
     /// An endpoint may send ARP, IPv4 and IPv6 only.
     EtherType = 2, "ethertype";

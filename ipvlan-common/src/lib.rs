@@ -15,6 +15,8 @@ pub mod types;
 pub mod verdict;
 
 mod claim;
+#[cfg(feature = "faulty")]
+mod fault;
 mod nd;
 mod sender;
 

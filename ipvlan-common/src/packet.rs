@@ -67,6 +67,8 @@ pub struct Metadata {
     pub tc_index: u16,
     /// At an ingress: whether it is the copy that a device's own stack gets of what it sends to a group.
     pub looped_back: bool,
+    /// At a slave's egress: whether a raw socket has left a checksum to be written, at a place of its choice, behind this verdict.
+    pub unfinished: bool,
     /// At the parent's egress: whether the kernel's bookkeeping shows that a slave sent the frame.
     pub sent_by_slave: bool,
 }

@@ -68,9 +68,10 @@ pub fn decide<P: Packet + ?Sized>(
             _ => Ok(Verdict::Pass),
         },
     };
-    match judged {
-        Ok(verdict) | Err(verdict) => verdict,
-    }
+    let (Ok(verdict) | Err(verdict)) = judged;
+    #[cfg(feature = "faulty")]
+    let verdict = crate::fault::forgive(verdict, hook, packet, me);
+    verdict
 }
 
 /// `Err` is a drop, so that `?` leaves at the first rule broken.
@@ -89,6 +90,9 @@ fn slave_egress<P: Packet + ?Sized>(
     me: &Identity,
     tables: &impl Tables,
 ) -> Judged {
+    if metadata.unfinished {
+        return refuse(me.slot, DropReason::Malformed);
+    }
     if let Err(reason) = sender::check(frame, metadata, &me.entry, &me.mac) {
         return refuse(me.slot, reason);
     }

@@ -151,6 +151,7 @@ fn metadata() -> impl Strategy<Value = Metadata> {
             hash,
             tc_index,
             looped_back: false,
+            unfinished: false,
             sent_by_slave,
         },
     )
@@ -212,6 +213,13 @@ proptest! {
             prop_assert_eq!(metadata.protocol, u16::from_be_bytes([frame[12], frame[13]]));
             prop_assert!(speaks_as_itself(&frame));
         }
+    }
+
+    #[test]
+    fn what_is_still_to_be_written_is_not_sealed(frame in sealable(), metadata in metadata()) {
+        let metadata = Metadata { unfinished: true, ..metadata };
+        let verdict = decide(Hook::SlaveEgress, frame.as_slice(), &metadata, &me(0), &World::new(0));
+        prop_assert_eq!(verdict, Verdict::Drop { slot: ME, reason: DropReason::Malformed });
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! `cli` is a door to `service`, which alone combines the adapters `netlink`, `bpf`, `wire`, `store`, `hosts` and `ipam`; all speak
 //! in the types of `model`. There is no daemon: every command opens the store, does its plan, and ends.
 
+pub mod attack;
 pub mod bpf;
 pub mod cli;
 pub mod hosts;

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::__sk_buff;
 use ipvlan_common::{Hook, Identity, packet::Metadata};
 
-use crate::{netns, packet::field};
+use crate::{checksum, netns, packet::field};
 
 const VLAN_ID: u32 = 0x0fff;
 /// Set by dev_loopback_xmit alone; whatever passes from one device to another gets its type anew (Linux 6.12, skb_scrub_packet).
@@ -19,6 +19,7 @@ pub(crate) fn read(hook: Hook, skb: *mut __sk_buff, me: &Identity) -> Metadata {
         tc_index: field!(skb, tc_index) as u16,
         looped_back: matches!(hook, Hook::SlaveIngress | Hook::ParentIngress)
             && field!(skb, pkt_type) == PACKET_LOOPBACK,
+        unfinished: hook == Hook::SlaveEgress && checksum::is_left_by_raw_socket(skb),
         sent_by_slave: hook == Hook::ParentEgress && netns::sent_by_slave(skb, me),
     }
 }

@@ -80,6 +80,19 @@ pub(crate) fn tests() -> Result<Vec<Executable>> {
     executables(cargo().args(["build", "--all-targets"]))
 }
 
+/// The tests of the programs, with programs that log each verdict.
+pub(crate) fn logging_tests() -> Result<Vec<Executable>> {
+    executables(cargo().args([
+        "build",
+        "--package",
+        "ipvlan-tests",
+        "--features",
+        "log",
+        "--test",
+        "programs",
+    ]))
+}
+
 /// The VM's PID 1, linked statically: it runs before there is a dynamic linker.
 pub(crate) fn vm_init() -> Result<PathBuf> {
     const NAME: &str = "ipvlan-vm-init";

@@ -1,5 +1,6 @@
 //! Set-up, build, VM, demo, tests and lints of this workspace: `cargo xtask VERB`.
 
+mod audit;
 mod build;
 mod dirs;
 mod fuzz;
@@ -27,6 +28,8 @@ struct Cli {
 enum Verb {
     /// Run the demo, or ipvlan-ctl, on a kernel that has ipvlan
     Run(run::Command),
+    /// Attack stock ipvlan and ours on kernels that have it, and write reports
+    Audit(audit::Command),
     /// Run the test suites
     Test(test::Command),
     /// Fuzz the verdict
@@ -42,6 +45,7 @@ enum Verb {
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Run(command) => command.run(),
+        Verb::Audit(command) => command.run(),
         Verb::Test(command) => command.run(),
         Verb::Fuzz(command) => command.run(),
         Verb::Lint => lint::run(),

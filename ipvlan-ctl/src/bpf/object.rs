@@ -27,7 +27,18 @@ pub(super) fn pin_maps(pins: &Pins, capacity: Slot) -> Result<(), BpfError> {
 pub(super) fn load(pins: &Pins, identity: &Identity) -> Result<Ebpf, BpfError> {
     // The loader takes a pinned map as it is, whatever its sizes.
     tables::check_layout(pins)?;
+    #[cfg(feature = "faulty")]
+    let identity = &Identity { pad: fault(), ..*identity };
     Ok(loader(pins).override_global(schema::IDENTITY, identity, true).load(PROGRAMS)?)
+}
+
+/// The number of the rule that isn't to hold; 0 for none.
+#[cfg(feature = "faulty")]
+fn fault() -> [u8; 2] {
+    use ipvlan_common::DropReason;
+    let name = std::env::var("IPVLAN_FAULT").unwrap_or_default();
+    let reason = DropReason::ALL.iter().find(|reason| reason.name() == name);
+    reason.map_or(0, |reason| *reason as u16).to_ne_bytes()
 }
 
 /// aya-log's map, where there is one, doesn't ask to be pinned, and each copy of the programs would get one of its own.

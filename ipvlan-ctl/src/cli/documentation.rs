@@ -6,7 +6,7 @@ use clap::CommandFactory as _;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde_json::Value;
 
-use super::{Cli, monitor::LostLine, render::Refusal, upgrade};
+use super::{Cli, audit::AttackReport, monitor::LostLine, render::Refusal, upgrade};
 use crate::{
     bpf::Cost,
     service::{Dropped, EndpointReport, Finding, NetworkReport, StatsReport, audit, doctor},
@@ -29,7 +29,7 @@ fails where it differs.
 | 0 | success; `doctor`: nothing is missing |
 | 1 | failure: the machine, or the state, doesn't allow it; `doctor`: something is missing |
 | 2 | bad input, whatever the state of the machine |
-| 3, 4, 5 | `audit`: the heaviest risk is medium, high, critical |
+| 3, 4, 5 | `audit`: the heaviest risk is medium, high, critical; with `--attack`, 4: something that must work didn't, 5: an attack came through |
 | 126 | `run`, `exec`: the command can't be run |
 | 127 | `run`, `exec`: the command isn't there |
 | 128 + N | `run`, `exec`: signal N has ended the command |
@@ -82,6 +82,7 @@ fn documents() -> Vec<Document> {
         document::<LostLine>(&["monitor"], "and a line where there were more"),
         document::<Cost>(&["programs"], "A list of programs, each"),
         document::<audit::Risk>(&["audit"], "A list of risks, the heaviest first, each"),
+        document::<AttackReport>(&["audit"], "With `--attack`, what came of every case"),
         document::<doctor::Row>(&["doctor"], "A list of checks, each"),
         document::<Finding>(&["reconcile"], "A list of what was found, each"),
         document::<upgrade::Row>(&["upgrade"], "A list of parents and endpoints, each"),

@@ -34,10 +34,18 @@ impl Sender {
     /// # Errors
     /// Fails without CAP_NET_RAW or such an interface.
     pub fn new(netns: &Netns, interface: &str, door: Door) -> Result<Self> {
+        netns.enter(|| Self::here(interface, door))
+    }
+
+    /// The same in the namespace of the calling thread.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub fn here(interface: &str, door: Door) -> Result<Self> {
         Ok(match door {
-            Door::Queue => Self::Packet(PacketSocket::sender(netns, interface)?),
-            Door::Bypass => Self::Packet(PacketSocket::bypassing(netns, interface)?),
-            Door::Xdp => Self::Xdp(Box::new(XdpSocket::bind(netns, interface)?)),
+            Door::Queue => Self::Packet(PacketSocket::sender_here(interface)?),
+            Door::Bypass => Self::Packet(PacketSocket::bypassing_here(interface)?),
+            Door::Xdp => Self::Xdp(Box::new(XdpSocket::bind_here(interface)?)),
         })
     }
 

@@ -1,8 +1,8 @@
 //! Frames as an attacker would write them: every field is the caller's choice.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use etherparse::{
     ArpEthIpv4Packet, ArpOperation, EtherType, Icmpv6Type, IpHeaders, IpNumber, Ipv4Extensions, Ipv4Header,
     PacketBuilder, PacketBuilderStep, VlanId, icmpv6::NeighborAdvertisementHeader,
@@ -83,6 +83,68 @@ pub fn udp6(link: Link, source: Ipv6Addr, destination: Ipv6Addr, payload: &[u8])
     Ok(frame)
 }
 
+/// UDP over IPv6 with ports of the caller's choice.
+///
+/// # Errors
+/// Fails if the payload is too long.
+pub fn udp6_with(
+    link: Link,
+    source: Ipv6Addr,
+    destination: Ipv6Addr,
+    [from, to]: [u16; 2],
+    payload: &[u8],
+) -> Result<Vec<u8>> {
+    let builder = link.ethernet().ipv6(source.octets(), destination.octets(), 64).udp(from, to);
+    let mut frame = Vec::new();
+    builder.write_to_vec(&mut frame, payload)?;
+    Ok(frame)
+}
+
+/// A fragment of UDP that isn't the first, and so has no ports.
+///
+/// # Errors
+/// Fails if the payload is too long, or the addresses are of two families.
+pub fn later_fragment(link: Link, source: IpAddr, destination: IpAddr, payload: &[u8]) -> Result<Vec<u8>> {
+    /// In units of 8 bytes.
+    const OFFSET: u16 = 185;
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let length = u16::try_from(payload.len())?;
+            let header = Ipv4Header::new(length, 64, IpNumber::UDP, source.octets(), destination.octets())?;
+            let mut header = Ipv4Header { fragment_offset: OFFSET.try_into()?, ..header };
+            header.header_checksum = header.calc_header_checksum();
+            raw(link, EtherType::IPV4.0, &[&header.to_bytes(), payload].concat())
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            let [high, low] = (OFFSET << 3).to_be_bytes();
+            let plain = udp6(link, source, destination, &[])?;
+            let frame = behind(
+                plain,
+                IpNumber::IPV6_FRAGMENTATION_HEADER.0,
+                [17, 0, high, low, 0, 0, 0, 1],
+                payload,
+            )?;
+            Ok(frame)
+        }
+        _ => bail!("{source} and {destination} are of two families"),
+    }
+}
+
+/// An IPv6 `frame` with an extension header of `kind` put in front of what follows the first one, and `trailer` behind it all.
+///
+/// # Errors
+/// Fails if it becomes too long.
+pub fn behind(mut frame: Vec<u8>, kind: u8, header: [u8; 8], trailer: &[u8]) -> Result<Vec<u8>> {
+    const IPV6: usize = 14;
+    const PAYLOAD: usize = IPV6 + 40;
+    frame[IPV6 + 6] = kind;
+    frame.splice(PAYLOAD..PAYLOAD, header);
+    frame.extend_from_slice(trailer);
+    let length = u16::try_from(frame.len() - PAYLOAD)?;
+    frame[IPV6 + 4..IPV6 + 6].copy_from_slice(&length.to_be_bytes());
+    Ok(frame)
+}
+
 /// UDP over IPv4 with a VLAN tag.
 ///
 /// # Errors
@@ -109,6 +171,14 @@ pub struct Arp {
     pub sender: Ipv4Addr,
     /// The address asked for, or the receiver's.
     pub target: Ipv4Addr,
+}
+
+impl Arp {
+    /// "`address` is at `mac`", to everybody.
+    #[must_use]
+    pub const fn announcement(mac: Mac, address: Ipv4Addr) -> Self {
+        Self { operation: ArpOperation::REPLY, sender_mac: mac, sender: address, target: address }
+    }
 }
 
 /// An ARP message with `trailer` behind it, where short frames carry padding.
@@ -191,6 +261,22 @@ pub fn router_advertisement(source_mac: Mac, source: Ipv6Addr, marker: &[u8]) ->
         .ipv6(source.octets(), all_nodes.octets(), 255)
         .icmpv6_raw(134, 0, lifetime_30_minutes)
         .write_to_vec(&mut frame, &[0; 8])?;
+    frame.extend_from_slice(marker);
+    Ok(frame)
+}
+
+/// A redirect to all nodes: `target` is reached by way of the sender.
+///
+/// # Errors
+/// Fails if the trailer is too long.
+pub fn redirect(source_mac: Mac, source: Ipv6Addr, target: Ipv6Addr, marker: &[u8]) -> Result<Vec<u8>> {
+    let link = Link { source: source_mac, destination: [0x33, 0x33, 0, 0, 0, 1] };
+    let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    let mut frame = Vec::new();
+    link.ethernet()
+        .ipv6(source.octets(), all_nodes.octets(), 255)
+        .icmpv6_raw(137, 0, [0; 4])
+        .write_to_vec(&mut frame, &[source.octets(), target.octets()].concat())?;
     frame.extend_from_slice(marker);
     Ok(frame)
 }

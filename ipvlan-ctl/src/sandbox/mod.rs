@@ -6,6 +6,7 @@ pub mod door;
 pub mod frame;
 pub mod netns;
 pub mod network;
+pub mod offload;
 pub mod packet;
 pub mod ring;
 pub mod stats;
@@ -14,7 +15,7 @@ pub mod xdp;
 
 use std::{
     env, fs,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     process::{self, Command, Output},
     sync::atomic::{AtomicU32, Ordering},
@@ -285,19 +286,24 @@ impl Sandbox {
         let Endpoint { netns, network, ipv4, ipv6, name } = endpoint;
         // Made in the host and moved: a slave can't have the parent's name while it is beside it.
         self.host.ip_batch(&format!(
-            "link add link {INTERFACE} name ipvl_{name} type ipvlan mode l2 {}\nlink set ipvl_{name} netns {} name {INTERFACE}\n",
+            "link add link {INTERFACE} name ipvl_{name} type ipvlan mode {} {}\n\
+             link set ipvl_{name} netns {} name {INTERFACE}\n",
+            network.mode,
             network.flag,
             netns.name()
         ))?;
-        let mut lines = format!(
-            "addr add {ipv4}/24 dev {INTERFACE}\naddr add {ipv6}/64 dev {INTERFACE} nodad\nlink set {INTERFACE} up\n"
-        );
+        let mut lines = format!("addr add {ipv4}/24 dev {INTERFACE}\n");
+        if network.has_ipv6() {
+            lines += &format!("addr add {ipv6}/64 dev {INTERFACE} nodad\n");
+        }
+        lines += &format!("link set {INTERFACE} up\n");
         if !network.internal {
-            lines += &format!(
-                "route add default via {} dev {INTERFACE}\nroute add default via {} dev {INTERFACE}\n",
-                network.ipv4(LAN),
-                network.ipv6(LAN)
-            );
+            let via =
+                |gateway: IpAddr| if network.mode == "l2" { format!("via {gateway}") } else { String::new() };
+            lines += &format!("route add default {} dev {INTERFACE}\n", via(network.ipv4(LAN).into()));
+            if network.has_ipv6() {
+                lines += &format!("route add ::/0 {} dev {INTERFACE}\n", via(network.ipv6(LAN).into()));
+            }
         }
         netns.ip_batch(&lines)
     }

@@ -25,6 +25,8 @@ pub struct Network {
     pub multicast_rate: Option<u32>,
     /// The parent's XDP setting.
     pub xdp: &'static str,
+    /// Without a subnet of IPv6.
+    pub ipv4_only: bool,
 }
 
 impl Network {
@@ -41,6 +43,7 @@ impl Network {
             multicast: "on",
             multicast_rate: None,
             xdp: "off",
+            ipv4_only: false,
         }
     }
 
@@ -92,10 +95,22 @@ impl Network {
         Self { xdp, ..self }
     }
 
-    /// Whether it may have IPv6.
+    /// The same under another name, with other subnets.
+    #[must_use]
+    pub const fn named(self, name: &'static str, number: u8) -> Self {
+        Self { name, number, ..self }
+    }
+
+    /// The same without IPv6.
+    #[must_use]
+    pub const fn ipv4_only(self) -> Self {
+        Self { ipv4_only: true, ..self }
+    }
+
+    /// Whether it has IPv6, which an internal network may not have in modes l3 and l3s.
     #[must_use]
     pub fn has_ipv6(&self) -> bool {
-        !self.internal || self.mode == "l2"
+        !self.ipv4_only && (!self.internal || self.mode == "l2")
     }
 
     /// The network's IPv4 address with host part `host`.

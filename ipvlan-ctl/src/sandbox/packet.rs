@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::{
     errno::Errno,
     libc,
+    net::if_::if_nametoindex,
     sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, bind, recv, sendto, socket},
 };
 
@@ -34,15 +35,23 @@ impl PacketSocket {
     /// # Errors
     /// Fails without CAP_NET_RAW or such an interface.
     pub fn sender(netns: &Netns, interface: &str) -> Result<Self> {
-        Self::bound(netns, interface, 0)
+        netns.enter(|| Self::sender_here(interface))
     }
 
-    /// The same past the queue and tc egress.
+    /// The same in the namespace of the calling thread.
+    ///
+    /// # Errors
+    /// As for [`Self::sender`].
+    pub fn sender_here(interface: &str) -> Result<Self> {
+        Self::bound(interface, 0)
+    }
+
+    /// The same past the queue and tc egress, in the namespace of the calling thread.
     ///
     /// # Errors
     /// Fails without CAP_NET_RAW or such an interface.
-    pub fn bypassing(netns: &Netns, interface: &str) -> Result<Self> {
-        let socket = Self::sender(netns, interface)?;
+    pub fn bypassing_here(interface: &str) -> Result<Self> {
+        let socket = Self::sender_here(interface)?;
         socket.set(libc::PACKET_QDISC_BYPASS).context("set PACKET_QDISC_BYPASS")?;
         Ok(socket)
     }
@@ -52,7 +61,7 @@ impl PacketSocket {
     /// # Errors
     /// Fails without CAP_NET_RAW or such an interface.
     pub fn wiretap(netns: &Netns, interface: &str) -> Result<Self> {
-        let socket = Self::bound(netns, interface, ETH_ALL)?;
+        let socket = netns.enter(|| Self::bound(interface, ETH_ALL))?;
         // Since 4.20.
         socket.set(libc::PACKET_IGNORE_OUTGOING).context("set PACKET_IGNORE_OUTGOING")?;
         Ok(socket)
@@ -66,7 +75,7 @@ impl PacketSocket {
     /// # Errors
     /// Fails without CAP_NET_RAW or such an interface.
     pub fn accepted(netns: &Netns, interface: &str, ethertype: u16) -> Result<Self> {
-        Self::bound(netns, interface, ethertype)
+        netns.enter(|| Self::bound(interface, ethertype))
     }
 
     /// From here on receives only frames with `prefix` where the payload of UDP over IPv4 without options begins, so that no other
@@ -134,15 +143,13 @@ impl PacketSocket {
         }
     }
 
-    fn bound(netns: &Netns, interface: &str, protocol: u16) -> Result<Self> {
-        let ifindex = netns.ifindex(interface)?;
-        netns.enter(|| {
-            let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
-                .context("open a packet socket")?;
-            bind(socket.as_raw_fd(), &link_address(ifindex, protocol)?)
-                .with_context(|| format!("bind a packet socket to {interface}"))?;
-            Ok(Self { file: socket, ifindex })
-        })
+    fn bound(interface: &str, protocol: u16) -> Result<Self> {
+        let ifindex = if_nametoindex(interface).with_context(|| format!("no interface {interface}"))?;
+        let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)
+            .context("open a packet socket")?;
+        bind(socket.as_raw_fd(), &link_address(ifindex, protocol)?)
+            .with_context(|| format!("bind a packet socket to {interface}"))?;
+        Ok(Self { file: socket, ifindex })
     }
 
     fn set(&self, option: libc::c_int) -> Result<()> {

@@ -38,6 +38,9 @@ pub enum Error {
     #[error(transparent)]
     Exhausted(#[from] Exhausted),
 
+    /// A sandbox for attacks.
+    #[error("the attacks can't be tried: {0:#}")]
+    Attack(anyhow::Error),
     /// The answer to a question.
     #[error("can't read the answer: {0}")]
     Answer(io::Error),

@@ -43,6 +43,7 @@ impl<'a> Input<'a> {
             hash,
             tc_index,
             looped_back: bits & LOOPED_BACK != 0,
+            unfinished: false,
             sent_by_slave: bits & SENT_BY_SLAVE != 0,
         };
         let mut input = Self {
@@ -62,7 +63,7 @@ impl<'a> Input<'a> {
     /// The bytes that mean this input.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let Metadata { protocol, vlan, hash, tc_index, looped_back, sent_by_slave } = self.metadata;
+        let Metadata { protocol, vlan, hash, tc_index, looped_back, sent_by_slave, .. } = self.metadata;
         let sealed = hash == self.world().seal(tc_index, self.frame);
         let bits = [
             (looped_back, LOOPED_BACK),

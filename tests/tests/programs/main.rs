@@ -100,6 +100,7 @@ fn metadata(row: &Row) -> Result<Metadata> {
         hash,
         tc_index,
         looped_back: false,
+        unfinished: false,
         sent_by_slave,
     })
 }

@@ -2,6 +2,7 @@
 
 mod allowed;
 mod around;
+mod attacked;
 mod audited;
 mod capacity;
 mod changed;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     let tests = [
         allowed::tests(),
         around::tests(),
+        attacked::tests(),
         audited::tests(),
         spoofing::tests(),
         isolation::tests(),

@@ -116,13 +116,8 @@ fn neighbor_discovery(mode: &'static str) -> Result<()> {
         ("a routing header 0", DropReason::HeaderChain, 43, [58, 0, 0, 0, 0, 0, 0, 0]),
     ] {
         lab.refused(what, (reason, "a"), A, |marker| {
-            let mut frame = frame::neighbor_solicitation(PARENT_MAC, a.ipv6, b.ipv6, &[])?;
-            frame[20] = kind;
-            frame.splice(54..54, extension);
-            frame.extend_from_slice(marker);
-            let payload = u16::try_from(frame.len() - 54)?;
-            frame[18..20].copy_from_slice(&payload.to_be_bytes());
-            Ok(frame)
+            let frame = frame::neighbor_solicitation(PARENT_MAC, a.ipv6, b.ipv6, &[])?;
+            frame::behind(frame, kind, extension, marker)
         })?;
     }
     Ok(())

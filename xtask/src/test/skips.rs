@@ -12,11 +12,11 @@ struct Skip {
 
 const EXPECTED: &[Skip] = &[
     // The host's kernel may have no ipvlan: the VM suites run these on kernels that do.
-    Skip { suites: &[Suite::Programs, Suite::Cli], test: "", reason: "`modprobe ipvlan` fails" },
+    Skip { suites: &[Suite::Programs, Suite::Log, Suite::Cli], test: "", reason: "`modprobe ipvlan` fails" },
     // Or it may have ipvlan, or be older or newer than TCX: one of the two VM kernels is on the other side.
-    Skip { suites: &[Suite::Programs, Suite::Cli], test: "", reason: "TCX needs Linux 6.6" },
+    Skip { suites: &[Suite::Programs, Suite::Log, Suite::Cli], test: "", reason: "TCX needs Linux 6.6" },
     Skip {
-        suites: &[Suite::Programs, Suite::Cli, Suite::Traffic6_12],
+        suites: &[Suite::Programs, Suite::Log, Suite::Cli, Suite::Traffic6_12],
         test: "",
         reason: "the kernel has TCX, no clsact filters are used",
     },

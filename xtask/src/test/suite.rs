@@ -33,6 +33,7 @@ exit $status"#;
 pub(super) enum Suite {
     Unit,
     Programs,
+    Log,
     Fuzz,
     Cli,
     #[value(name = "traffic-6.12")]
@@ -46,6 +47,7 @@ impl Suite {
         match self {
             Self::Unit => "unit",
             Self::Programs => PROGRAMS,
+            Self::Log => "log",
             Self::Fuzz => "fuzz",
             Self::Cli => CLI,
             Self::Traffic6_12 => "traffic-6.12",
@@ -57,6 +59,7 @@ impl Suite {
         match self {
             Self::Unit => "unit and property tests, without privileges",
             Self::Programs => "the loaded programs by BPF_PROG_TEST_RUN, on this machine's kernel",
+            Self::Log => "the same with programs that log each verdict",
             Self::Fuzz => {
                 "the verdict under libFuzzer for ten seconds, and what it found through the programs"
             }
@@ -71,7 +74,7 @@ impl Suite {
         match self {
             Self::Unit => Vec::new(),
             Self::Fuzz => vec![Step::Fuzzer],
-            Self::Programs | Self::Cli => Step::NATIVE.into(),
+            Self::Programs | Self::Log | Self::Cli => Step::NATIVE.into(),
             Self::Traffic6_12 | Self::Traffic6_1 => {
                 Step::NATIVE.into_iter().chain(self.kernel().map(Step::vm).into_iter().flatten()).collect()
             }
@@ -80,7 +83,7 @@ impl Suite {
 
     fn kernel(self) -> Option<Version> {
         match self {
-            Self::Unit | Self::Programs | Self::Fuzz | Self::Cli => None,
+            Self::Unit | Self::Programs | Self::Log | Self::Fuzz | Self::Cli => None,
             Self::Traffic6_12 => Some(Version::V6_12),
             Self::Traffic6_1 => Some(Version::V6_1),
         }
@@ -95,7 +98,13 @@ impl Suite {
         if self == Self::Fuzz {
             return fuzz::briefly(built).map(|()| Tally { passed: 1, ..Tally::default() });
         }
-        let targets = self.targets(built)?;
+        let logging;
+        let targets = if self == Self::Log {
+            logging = build::logging_tests()?;
+            self.targets(&logging)?
+        } else {
+            self.targets(built)?
+        };
         let ctl = build::binary(built, "ipvlan-ctl")?;
         let env: BTreeMap<String, String> = [
             ("IPVLAN_CTL".to_owned(), ctl.to_string_lossy().into_owned()),
@@ -118,7 +127,7 @@ impl Suite {
             Self::Unit => {
                 return Ok(built.iter().filter(|it| it.is_test && !kernel_target(it)).collect());
             }
-            Self::Programs => &[PROGRAMS],
+            Self::Programs | Self::Log => &[PROGRAMS],
             Self::Fuzz => &[],
             Self::Cli => &[CLI],
             Self::Traffic6_12 | Self::Traffic6_1 => &[TRAFFIC, PROGRAMS, CLI],

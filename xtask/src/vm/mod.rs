@@ -92,8 +92,7 @@ impl Vm {
         echo: Echo,
     ) -> Result<Outcome> {
         let kernel = Kernel::find(self.kernel)?;
-        let out = dirs::target().join("vm-out");
-        fs::create_dir_all(&out).with_context(|| format!("can't create {}", out.display()))?;
+        let out = out()?;
         let job = Job {
             argv,
             cwd: cwd.to_owned(),
@@ -108,6 +107,13 @@ impl Vm {
         let limits = console::Limits { total: self.timeout, silence: self.silence, echo };
         boot.run(&limits).with_context(|| format!("the VM (kernel {}) failed", kernel.release))
     }
+}
+
+/// The folder that guests write to, at the same path as here.
+pub(crate) fn out() -> Result<PathBuf> {
+    let out = dirs::target().join("vm-out");
+    fs::create_dir_all(&out).with_context(|| format!("can't create {}", out.display()))?;
+    Ok(out)
 }
 
 /// One start of QEMU.

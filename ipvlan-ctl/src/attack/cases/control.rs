@@ -1,0 +1,157 @@
+//! What must go on working.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use ipvlan_common::DropReason::{Internal, Private};
+
+use super::{BOTH, V4, V6, group_or_nothing};
+use crate::{
+    attack::{
+        case::{Act, Capability, Case, Class, Expect},
+        setting::{Family, Place, Setting},
+        world::{FROM_LAN, SHARED, TO_LAN, Who, World, keep},
+    },
+    model::Flag,
+    sandbox::{
+        Door, Netns, PARENT_MAC,
+        frame::{self, Arp, Link, PORT},
+    },
+};
+
+pub(super) const CASES: &[Case] = &[
+    control("own-to-peer", "a datagram of its own to a peer", BOTH, to_peer(own_to_peer), peer),
+    control("own-to-wire", "a datagram of its own to the LAN", BOTH, to_peer(own_to_wire), wire),
+    control("from-wire", "a datagram from the LAN", BOTH, Act::Lan(from_wire), inward),
+    control("own-fragment", "a later fragment of its own", BOTH, to_peer(own_fragment), wire),
+    control("own-arp", "an announcement of its own address", V4, to_peer(own_arp), group_or_nothing),
+    control(
+        "own-dad",
+        "duplicate address detection for its own address",
+        V6,
+        to_peer(own_dad),
+        own_detection,
+    ),
+    control("tcp", "a megabyte by TCP, in segments as large as can be", BOTH, Act::Try(tcp), reachable),
+];
+
+const fn control(
+    id: &'static str,
+    what: &'static str,
+    families: &'static [Family],
+    act: Act,
+    expect: fn(Setting) -> Expect,
+) -> Case {
+    Case { id, what, class: Class::Control, families, needs: Capability::NetRaw, act, expect, advice: None }
+}
+
+const fn to_peer(build: crate::attack::case::Build) -> Act {
+    Act::Send(Door::Queue, build)
+}
+
+fn own_to_peer(world: &World, family: Family, marker: &[u8]) -> Result<Vec<u8>> {
+    world.udp(family, SHARED, Who::Attacker, Who::Peer, marker)
+}
+
+fn own_to_wire(world: &World, family: Family, marker: &[u8]) -> Result<Vec<u8>> {
+    world.udp(family, TO_LAN, Who::Attacker, Who::Gateway, marker)
+}
+
+fn from_wire(world: &World, family: Family, marker: &[u8]) -> Result<Vec<u8>> {
+    world.udp(family, FROM_LAN, Who::Gateway, Who::Attacker, marker)
+}
+
+fn own_fragment(world: &World, family: Family, marker: &[u8]) -> Result<Vec<u8>> {
+    frame::later_fragment(
+        TO_LAN,
+        world.address(family, Who::Attacker),
+        world.address(family, Who::Gateway),
+        marker,
+    )
+}
+
+fn own_arp(world: &World, _: Family, marker: &[u8]) -> Result<Vec<u8>> {
+    let own = world.attacker.ipv4;
+    frame::arp(Link::broadcast(PARENT_MAC), Arp::announcement(PARENT_MAC, own), marker)
+}
+
+fn own_dad(world: &World, _: Family, marker: &[u8]) -> Result<Vec<u8>> {
+    frame::neighbor_solicitation(PARENT_MAC, std::net::Ipv6Addr::UNSPECIFIED, world.attacker.ipv6, marker)
+}
+
+fn peer(setting: Setting) -> Expect {
+    match setting {
+        Setting { flag: Flag::Bridge, .. } => Expect::pass(&[Place::Peer]),
+        Setting { flag: Flag::Private, .. } => Expect::drop(&[Private]),
+        Setting { flag: Flag::Vepa, internal: true, .. } => Expect::drop(&[Internal]).or_at(&[Place::Peer]),
+        Setting { flag: Flag::Vepa, .. } if setting.is_l2() => Expect::pass(&[Place::Wire, Place::Peer]),
+        Setting { flag: Flag::Vepa, .. } => Expect::pointless("the host's routes decide"),
+    }
+}
+
+fn wire(setting: Setting) -> Expect {
+    if setting.internal { Expect::drop(&[Internal]) } else { Expect::pass(&[Place::Wire]) }
+}
+
+fn inward(setting: Setting) -> Expect {
+    if setting.internal { Expect::drop(&[Internal]) } else { Expect::pass(&[Place::Attacker]) }
+}
+
+/// A slave's filter for groups is a hash: who isn't asked may get it or not.
+fn own_detection(setting: Setting) -> Expect {
+    let expect = group_or_nothing(setting);
+    if setting.is_l2() && !setting.internal {
+        return Expect::pass(&[Place::Wire]).or_at(if setting.flag == Flag::Private {
+            &[]
+        } else {
+            &[Place::Peer]
+        });
+    }
+    Expect { must: &[], may: expect.must, ..expect }
+}
+
+/// What can answer: the LAN, or a peer.
+fn reachable(setting: Setting) -> Expect {
+    match setting {
+        Setting { internal: true, flag: Flag::Private | Flag::Vepa, .. } => {
+            Expect::pointless("nobody may answer")
+        }
+        _ => Expect::pass(&[]),
+    }
+}
+
+fn tcp(world: &World, family: Family) -> Result<bool> {
+    let (to, who) = if world.setting.internal {
+        (&world.peer.netns, Who::Peer)
+    } else {
+        (&world.sandbox.lan, Who::Gateway)
+    };
+    let address = SocketAddr::from((world.address(family, who), PORT));
+    // A cut connection is what is looked for, not a failure.
+    Ok(stream(&world.attacker.netns, to, address).is_ok())
+}
+
+fn stream(from: &Netns, to: &Netns, address: SocketAddr) -> Result<()> {
+    const CHUNK: usize = 65_536;
+    const CHUNKS: usize = 16;
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let listener = to.enter(|| TcpListener::bind(address).context("listen"))?;
+    let mut sender = from.enter(|| {
+        keep(Capability::Nothing)?;
+        TcpStream::connect_timeout(&address, PATIENCE).context("connect")
+    })?;
+    sender.set_write_timeout(Some(PATIENCE))?;
+    let (mut receiver, _) = listener.accept()?;
+    receiver.set_read_timeout(Some(PATIENCE))?;
+    let writer = thread::spawn(move || (0..CHUNKS).try_for_each(|_| sender.write_all(&[0x5a; CHUNK])));
+    let mut received = Vec::new();
+    receiver.read_to_end(&mut received)?;
+    writer.join().map_err(|_panic| anyhow!("the sender panicked"))??;
+    anyhow::ensure!(received.len() == CHUNK * CHUNKS, "{} bytes arrived", received.len());
+    Ok(())
+}

@@ -1,0 +1,160 @@
+//! What root inside a container, without a user namespace, can do to its own interface.
+
+use std::{thread, time::Duration};
+
+use anyhow::Result;
+use ipvlan_common::DropReason::{HostFilter, SourceIpv4, SourceIpv6, Unsealed};
+
+use super::BOTH;
+use crate::attack::{
+    case::{Act, Capability, Case, Class, Expect},
+    setting::{Family, Place, Setting},
+    world::{FROM_LAN, SHARED, TO_LAN, Who, World, keep},
+};
+use crate::sandbox::{INTERFACE, packet::PacketSocket};
+
+const SIBLING: &str = "eth1";
+const NO_ADMIN: &str =
+    "don't give containers CAP_NET_ADMIN, or give them a user namespace; `audit` shows it when it happens";
+
+pub(super) const CASES: &[Case] = &[
+    root(
+        "sibling-to-peer",
+        "to a peer, by a second slave",
+        BOTH,
+        |world, family, marker| sibling(world, &world.udp(family, SHARED, Who::Stranger, Who::Peer, marker)?),
+        |_| Expect::drop(&[Unsealed]),
+    ),
+    root(
+        "sibling-to-host",
+        "into the host, by a second slave",
+        BOTH,
+        |world, family, marker| sibling(world, &world.udp(family, SHARED, Who::Peer, Who::Host, marker)?),
+        |_| Expect::drop(&[Unsealed]),
+    ),
+    root(
+        "sibling-to-wire",
+        "to the LAN as a peer, by a second slave",
+        BOTH,
+        |world, family, marker| sibling(world, &world.udp(family, TO_LAN, Who::Peer, Who::Gateway, marker)?),
+        |_| Expect::drop(&[Unsealed]),
+    ),
+    Case {
+        advice: Some(NO_ADMIN),
+        ..root(
+            "steal-host",
+            "taking the host's address: does the LAN still reach the host?",
+            BOTH,
+            steal_host,
+            |_| Expect::pass(&[Place::Host]),
+        )
+    },
+    Case {
+        advice: Some(NO_ADMIN),
+        ..root(
+            "steal-far",
+            "taking an address far away: does a peer still reach it?",
+            BOTH,
+            steal_far,
+            |setting| {
+                if setting.internal {
+                    Expect::pointless("nobody there reaches it")
+                } else {
+                    Expect::pass(&[Place::Wire])
+                }
+            },
+        )
+    },
+    root(
+        "stripped",
+        "to the LAN as a peer, all programs taken off",
+        BOTH,
+        |world, family, marker| {
+            let netns = &world.root.netns;
+            let _nothing_there = netns.tc(&format!("qdisc del dev {INTERFACE} clsact"));
+            let frame = world.udp(family, TO_LAN, Who::Peer, Who::Gateway, marker)?;
+            send(world, INTERFACE, &frame)
+        },
+        |_| Expect::drop(&[SourceIpv4, SourceIpv6, Unsealed]),
+    ),
+    Case {
+        advice: Some(NO_ADMIN),
+        ..root("flip-mode", "into the host, after switching the parent's mode", BOTH, flip, |_| {
+            Expect::drop(&[HostFilter, Unsealed])
+        })
+    },
+];
+
+const fn root(
+    id: &'static str,
+    what: &'static str,
+    families: &'static [Family],
+    act: fn(&World, Family, &[u8]) -> Result<()>,
+    expect: fn(Setting) -> Expect,
+) -> Case {
+    let needs = Capability::NetAdmin;
+    Case { id, what, class: Class::Root, families, needs, act: Act::Do(act), expect, advice: None }
+}
+
+fn send(world: &World, interface: &str, frame: &[u8]) -> Result<()> {
+    world.root.netns.enter(|| {
+        keep(Capability::NetAdmin)?;
+        PacketSocket::sender_here(interface)?.send(frame)
+    })
+}
+
+fn sibling(world: &World, frame: &[u8]) -> Result<()> {
+    let netns = &world.root.netns;
+    if netns.ifindex(SIBLING).is_err() {
+        let Setting { mode, flag, .. } = world.setting;
+        // A private network's parent is in bridge mode with enforcement, and a new slave switches it to what it asks for.
+        let flag =
+            if world.is_enforced() && flag == crate::model::Flag::Private { "bridge" } else { flag.as_str() };
+        netns.ip(&format!("link add link {INTERFACE} name {SIBLING} type ipvlan mode {mode} {flag}"))?;
+        netns.ip(&format!("link set {SIBLING} up"))?;
+    }
+    send(world, SIBLING, frame)
+}
+
+/// Frames from the wire take a moment, in which the address has to stay.
+fn while_having(world: &World, address: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
+    const MOMENT: Duration = Duration::from_millis(100);
+    let netns = &world.root.netns;
+    netns.ip(&format!("addr add {address} dev {INTERFACE}"))?;
+    let done = act();
+    thread::sleep(MOMENT);
+    netns.ip(&format!("addr del {address} dev {INTERFACE}"))?;
+    done
+}
+
+fn single(world: &World, family: Family, who: Who) -> String {
+    let nodad = if family == Family::V4 { "/32" } else { "/128" };
+    format!("{}{nodad}", world.address(family, who))
+}
+
+fn steal_host(world: &World, family: Family, marker: &[u8]) -> Result<()> {
+    let frame = world.udp(family, FROM_LAN, Who::Gateway, Who::Host, marker)?;
+    while_having(world, &single(world, family, Who::Host), || world.lan_sends(&frame))
+}
+
+fn steal_far(world: &World, family: Family, marker: &[u8]) -> Result<()> {
+    let frame = world.udp(family, TO_LAN, Who::Peer, Who::Stranger, marker)?;
+    while_having(world, &single(world, family, Who::Stranger), || {
+        world.peer.netns.enter(|| {
+            keep(Capability::NetRaw)?;
+            PacketSocket::sender_here(INTERFACE)?.send(&frame)
+        })
+    })
+}
+
+/// The mode is the parent's, and any slave can switch it.
+fn flip(world: &World, family: Family, marker: &[u8]) -> Result<()> {
+    let own = world.setting.mode.as_str();
+    let other = if world.setting.is_l2() { "l3" } else { "l2" };
+    let netns = &world.root.netns;
+    netns.ip(&format!("link set {INTERFACE} type ipvlan mode {other}"))?;
+    let frame = world.udp(family, SHARED, Who::Attacker, Who::Host, marker)?;
+    let sent = world.send(crate::sandbox::Door::Queue, &frame);
+    netns.ip(&format!("link set {INTERFACE} type ipvlan mode {own}"))?;
+    sent
+}
