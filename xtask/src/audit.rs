@@ -18,6 +18,9 @@ pub(crate) struct Command {
     /// Only on this kernel; may be given several times
     #[arg(long = "kernel", value_enum)]
     kernels: Vec<Version>,
+    /// Switch off each rule of the programs in turn, and see that the attacks notice
+    #[arg(long)]
+    faults: bool,
     /// Arguments for `ipvlan-ctl audit --attack`, such as --mode l2
     #[arg(last = true)]
     args: Vec<String>,
@@ -28,7 +31,7 @@ impl Command {
     pub(crate) fn run(&self) -> Result<u8> {
         let kernels = if self.kernels.is_empty() { &Version::ALL[..] } else { &self.kernels };
         setup::ensure(Step::BUILD.into_iter().chain(kernels.iter().flat_map(|kernel| Step::vm(*kernel))))?;
-        let ctl = build::binaries()?.ctl;
+        let ctl = if self.faults { build::faulty_ctl()? } else { build::binaries()?.ctl };
         let results = thread::scope(|scope| {
             let running: Vec<_> =
                 kernels.iter().map(|kernel| scope.spawn(|| self.attack(*kernel, &ctl))).collect();
@@ -46,15 +49,18 @@ impl Command {
 
     /// Attacks on one kernel; returns the exit status and the reports.
     fn attack(&self, kernel: Version, ctl: &Path) -> Result<(u8, Vec<PathBuf>)> {
-        let shared = vm::out()?;
+        let (shared, echo) = (vm::out()?, Echo::Lines(kernel.as_str()));
         let names = ["html", "json"].map(|ending| format!("audit-{kernel}.{ending}"));
         let mut argv: Vec<String> =
             [&ctl.to_string_lossy(), "audit", "--attack"].map(|word| word.to_owned()).into();
+        if self.faults {
+            argv.push("--faults".to_owned());
+            return Ok((Vm::new(kernel).run(argv, &dirs::workspace(), &[].into(), echo)?.status, Vec::new()));
+        }
         for name in &names {
             argv.extend(["--report".to_owned(), shared.join(name).to_string_lossy().into_owned()]);
         }
         argv.extend(self.args.iter().cloned());
-        let echo = Echo::Lines(kernel.as_str());
         let outcome = Vm::new(kernel).run(argv, &dirs::workspace(), &[].into(), echo)?;
         let folder = dirs::target().join("audit");
         fs::create_dir_all(&folder)?;

@@ -93,6 +93,16 @@ pub(crate) fn logging_tests() -> Result<Vec<Executable>> {
     ]))
 }
 
+/// A controller with programs whose rules can be switched off, kept apart: it is no use to anybody else.
+pub(crate) fn faulty_ctl() -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["build", "--package", "ipvlan-ctl", "--bin", "ipvlan-ctl", "--features", "faulty"]);
+    let built = binary(&executables(&mut command)?, "ipvlan-ctl")?;
+    let copy = dirs::target().join("faulty-ipvlan-ctl");
+    std::fs::copy(&built, &copy).with_context(|| format!("can't write {}", copy.display()))?;
+    Ok(copy)
+}
+
 /// The VM's PID 1, linked statically: it runs before there is a dynamic linker.
 pub(crate) fn vm_init() -> Result<PathBuf> {
     const NAME: &str = "ipvlan-vm-init";

@@ -13,10 +13,13 @@ use serde_json::Value;
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
 
 pub(crate) fn tests() -> Vec<Trial> {
-    [("l2_bridge", "--mode l2 --flag bridge"), ("l3s_private_internal", "--mode l3s --flag private --internal")]
-        .into_iter()
-        .map(|(name, options)| test(&format!("attacked::{name}"), NEEDS, move || holds(options)))
-        .collect()
+    [
+        ("l2_bridge", "--mode l2 --flag bridge"),
+        ("l3s_private_internal", "--mode l3s --flag private --internal"),
+    ]
+    .into_iter()
+    .map(|(name, options)| test(&format!("attacked::{name}"), NEEDS, move || holds(options)))
+    .collect()
 }
 
 fn holds(options: &str) -> Result<()> {

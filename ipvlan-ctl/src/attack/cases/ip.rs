@@ -4,10 +4,10 @@ use std::net::Ipv4Addr;
 
 use anyhow::Result;
 use ipvlan_common::DropReason::{
-    GroupMismatch, HeaderChain, HostFilter, Internal, IpOption, SourceIpv4, SourceIpv6, WireSpoof,
+    GroupMismatch, HeaderChain, Internal, IpOption, SourceIpv4, SourceIpv6, WireSpoof,
 };
 
-use super::{BOTH, V4, V6, attack, group_or_nothing};
+use super::{BOTH, V4, V6, attack, group_or_nothing, not_to_host};
 use crate::attack::{
     case::{Act, Build, Capability, Case, Class, Expect},
     setting::{Family, Setting},
@@ -117,7 +117,7 @@ pub(super) const CASES: &[Case] = &[
         "into the host, to its loopback address",
         BOTH,
         |world, family, marker| world.udp(family, SHARED, Who::Attacker, Who::Loopback, marker),
-        |_| Expect::drop(&[HostFilter, Internal]),
+        not_to_host,
     ),
     ip(
         "to-stranger-at-host",
@@ -127,7 +127,7 @@ pub(super) const CASES: &[Case] = &[
         |setting| {
             // Elsewhere the host routes it as it would anything.
             if setting.is_l2() || setting.internal {
-                Expect::drop(&[HostFilter, Internal])
+                not_to_host(setting)
             } else {
                 Expect::pointless("the host routes it")
             }
@@ -141,7 +141,7 @@ pub(super) const CASES: &[Case] = &[
             "into the host, by an ordinary socket",
             BOTH,
             |world, family, marker| world.udp(family, SHARED, Who::Attacker, Who::Host, marker),
-            |_| Expect::drop(&[HostFilter, Internal]),
+            not_to_host,
         )
     },
     ip(

@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, Result};
 use ipvlan_common::DropReason::{
-    EtherType, GroupMismatch, GroupRate, HostFilter, Malformed, ProtocolMismatch, SourceMac, VlanTag,
+    EtherType, GroupMismatch, GroupRate, Malformed, ProtocolMismatch, SourceMac, VlanTag,
 };
 
-use super::{BOTH, V4, attack};
+use super::{BOTH, V4, attack, not_to_host};
 use crate::attack::{
     case::{Act, Build, Capability, Case, Class, Expect},
     setting::{Family, Place, Setting},
@@ -41,7 +41,7 @@ pub(super) const CASES: &[Case] = &[
         "into the host, with the parent's MAC twice",
         BOTH,
         |world, family, marker| world.udp(family, SHARED, Who::Attacker, Who::Host, marker),
-        |_| Expect::drop(&[HostFilter]),
+        not_to_host,
     ),
     link(
         "host-made-up-macs",

@@ -46,6 +46,13 @@ const fn attack(
     Case { id, what, class, families, needs: Capability::NetRaw, act, expect, advice: None }
 }
 
+/// Nowhere, which is found out when it is at the host. With VEPA that is when the switch has sent it back.
+fn not_to_host(setting: Setting) -> Expect {
+    use ipvlan_common::DropReason::{HostFilter, Internal};
+    let expect = Expect::drop(&[HostFilter, Internal]);
+    if setting.flag == Flag::Vepa && !setting.internal { expect.or_at(&[Place::Wire]) } else { expect }
+}
+
 /// Where a broadcast of one's own belongs, and nowhere else: to the peers, unless they are kept apart, and to the wire, unless that is.
 const fn own_group(setting: Setting) -> Expect {
     use ipvlan_common::DropReason::{Flood, HostFilter, Internal};
@@ -112,18 +119,23 @@ it differs.
         let mut class = None;
         for case in all() {
             if class.replace(case.class) != Some(case.class) {
-                let title = format!("\n## {}\n\n| case | what happens | families | needs | advice |\n", case.class);
+                let title =
+                    format!("\n## {}\n\n| case | what happens | families | needs | advice |\n", case.class);
                 write!(page, "{title}|---|---|---|---|---|\n").unwrap();
             }
             let families: Vec<_> = case.families.iter().map(|family| family.as_str()).collect();
             let (families, advice) = (families.join(", "), case.advice.unwrap_or_default());
-            writeln!(page, "| `{}` | {} | {families} | {} | {advice} |", case.id, case.what, case.needs).unwrap();
+            writeln!(page, "| `{}` | {} | {families} | {} | {advice} |", case.id, case.what, case.needs)
+                .unwrap();
         }
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/attacks.md");
         if std::env::var_os("IPVLAN_UPDATE_DOCS").is_some() {
             fs::write(&path, &page).unwrap();
         }
         let found = fs::read_to_string(&path).unwrap();
-        assert_eq!(found, page, "docs/attacks.md is not what the cases are; IPVLAN_UPDATE_DOCS=1 writes it anew");
+        assert_eq!(
+            found, page,
+            "docs/attacks.md is not what the cases are; IPVLAN_UPDATE_DOCS=1 writes it anew"
+        );
     }
 }

@@ -8,9 +8,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use ipvlan_common::DropReason;
 use serde::Serialize;
 
-use super::{super::render::print_table, html};
+use super::{
+    super::render::{is_quiet, print_table},
+    html,
+};
 use crate::{
-    attack::{Cell, Matrix, Options, Row, Summary, Verdict, names},
+    attack::{self, Cell, Matrix, Options, Row, Summary, Verdict, names},
     cli::{Format, render::json},
     model::{Flag, Mode},
     sandbox::Maker,
@@ -112,11 +115,11 @@ impl Output {
 /// Exit status 1 where a rule was missed.
 #[cfg(feature = "faulty")]
 fn faults(format: Format) -> Result<u8, Error> {
-    let rules = crate::attack::faults().map_err(Error::Attack)?;
+    let rules = attack::faults().map_err(Error::Attack)?;
     if format == Format::Json {
         json(&rules);
     } else {
-        let cell = |rule: &crate::attack::Noticed| {
+        let cell = |rule: &attack::Noticed| {
             let noticed = if rule.cases.is_empty() { "missed".to_owned() } else { rule.cases.join(", ") };
             vec![TableCell::new(rule.reason), TableCell::new(noticed)]
         };
@@ -125,16 +128,21 @@ fn faults(format: Format) -> Result<u8, Error> {
     Ok(u8::from(rules.iter().any(|rule| rule.cases.is_empty())))
 }
 
+/// With a bar on a terminal, and a line for each part elsewhere.
 fn run(options: &Options) -> Result<Matrix, Error> {
-    let bar = ProgressBar::new(2 * options.settings().len() as u64);
+    let parts = 2 * options.settings().len() as u64;
+    let bar = ProgressBar::new(parts);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg} {elapsed}") {
         bar.set_style(style);
     }
     let mut begun = 0;
-    let matrix = crate::attack::run(options, |setting, maker| {
-        let maker = if maker == Maker::Stock { "stock" } else { "enforced" };
+    let matrix = attack::run(options, |setting, maker| {
+        let part = format!("{setting}, {}", if maker == Maker::Stock { "stock" } else { "enforced" });
+        if bar.is_hidden() && !is_quiet() {
+            eprintln!("{} of {parts}: {part}", begun + 1);
+        }
         bar.set_position(begun);
-        bar.set_message(format!("{setting}, {maker}"));
+        bar.set_message(part);
         begun += 1;
     });
     bar.finish_and_clear();
