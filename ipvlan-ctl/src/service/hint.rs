@@ -2,7 +2,7 @@
 
 use ipvlan_common::{DropReason, schema::MAX_CAPACITY};
 
-use super::Error;
+use super::{Error, Upper};
 use crate::{
     bpf::BpfError,
     netlink::{Netns, NetnsError},
@@ -75,7 +75,13 @@ impl Error {
                     "the network works again once {parent} is back with its MAC address; or remove it: ipvlan-ctl network rm {network}"
                 )
             }
-            Self::ParentBusy { .. } => "remove what lies on it, or use another parent".into(),
+            Self::ParentBusy { macvlans, .. } if macvlans.is_empty() => {
+                "take it away from there, or use another parent".into()
+            }
+            Self::ParentBusy { macvlans, .. } => {
+                let removals: Vec<_> = macvlans.iter().map(Upper::removal).collect();
+                format!("use another parent, or remove what is there: {}", removals.join("; "))
+            }
             Self::SlaveHidden { endpoint, .. } => format!(
                 "it stays enforced; end the processes that hold the namespace, then: ipvlan-ctl detach {endpoint}"
             ),

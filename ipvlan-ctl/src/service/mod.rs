@@ -25,6 +25,7 @@ mod slave;
 mod stats;
 mod survey;
 mod upgrade;
+mod uppers;
 
 pub use attach::{AttachRequest, Target};
 pub use container::ContainerError;
@@ -42,3 +43,4 @@ pub use session::Session;
 pub use stats::{Rates, StatsReport};
 pub use survey::{Finding, Kind, Outcome};
 pub use upgrade::Swapped;
+pub use uppers::Upper;

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use ipvlan_common::schema;
 
-use super::{Error, Plan, Session, Step};
+use super::{Error, Plan, Session, Step, uppers::macvlans};
 use crate::{
     bpf::{Dataplane, ParentIdentity},
     ipam,
@@ -192,7 +192,15 @@ impl Session {
         let parents = self.store.parents()?;
         match parents.into_iter().find(|parent| parent.ifindex == link.index && parent.mac == mac) {
             Some(parent) => self.check_neighbours(spec, &parent).map(|()| parent),
-            None => self.new_parent(NewParent { ifindex: link.index, name, mac, made: None }, spec, capacity),
+            None => {
+                // The kernel itself would refuse the first endpoint, and not the network.
+                let ifindex = link.index;
+                let macvlans = macvlans(link)?;
+                if !macvlans.is_empty() {
+                    return Err(Error::ParentBusy { parent: name.to_string(), macvlans });
+                }
+                self.new_parent(NewParent { ifindex, name, mac, made: None }, spec, capacity)
+            }
         }
     }
 
