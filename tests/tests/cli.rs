@@ -155,6 +155,7 @@ fn main() -> ExitCode {
         test("containers_are_asked_for", ROOT, containers),
         test("a_mac_is_bad_input", ROOT, mac),
         test("help_of_every_command", &[], help),
+        test("attach_to_a_container", IPVLAN, attach_container),
         test("programs_pass_the_verifier", ROOT, programs),
     ];
     tests.extend(habits::tests());
@@ -353,7 +354,51 @@ fn containers() -> Result<()> {
         "docker",
         "[ \"$1 $4\" = 'inspect web' ] && [ \"$3\" = '--format={{.State.Pid}}' ] && echo 4194305",
     )?;
-    refuses(&["process 4194305 doesn't exist"])
+    refuses(&["process 4194305 doesn't exist"])?;
+    // It is the user's own program, and may need any of what its user has.
+    engine("docker", "while read -r line; do echo \"$line\"; done < /proc/self/status >&2; exit 1")?;
+    let capabilities = |text: &str| {
+        let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
+        let sets = words.windows(2).filter(|pair| pair[0].starts_with("Cap"));
+        sets.map(<[String]>::to_vec).collect::<Vec<_>>()
+    };
+    let (own, its) = (fs::read_to_string("/proc/self/status")?, ask()?.stderr);
+    let (own, its) = (capabilities(&own), capabilities(&String::from_utf8_lossy(&its)));
+    ensure!(own.len() >= 4 && own == its, "docker gets {its:?} of {own:?}");
+    Ok(())
+}
+
+/// Into the namespace of the process that the engine names, as the container's.
+fn attach_container() -> Result<()> {
+    let sandbox = Sandbox::new(Maker::Ctl)?;
+    sandbox.network(&NET)?;
+    let netns = sandbox.netns("web")?;
+    let mut process = netns.spawn(Command::new("sleep").arg("600"))?;
+    let bin = sandbox.root().join("bin");
+    fs::create_dir(&bin)?;
+    fs::write(bin.join("docker"), format!("#!/bin/sh\necho {}\n", process.id()))?;
+    fs::set_permissions(bin.join("docker"), Permissions::from_mode(0o755))?;
+    let mut command = sandbox.ctl_command()?;
+    command.env("PATH", &bin).args([
+        "attach",
+        "db_net",
+        "--container",
+        "web",
+        "--name",
+        "a",
+        "--ifname",
+        "eth1",
+    ]);
+    let attached = sandbox.host.output(&mut command);
+    let rows: Vec<Value> = sandbox.ctl_json("ps")?;
+    process.kill()?;
+    process.wait()?;
+    let attached = attached?;
+    ensure!(attached.status.success(), "{}", String::from_utf8_lossy(&attached.stderr));
+    ensure!(rows.len() == 1 && rows[0]["netns"] == "container:web" && rows[0]["state"] == "up", "{rows:?}");
+    ensure!(netns.ifindex("eth1").is_ok(), "the container has no eth1");
+    // Its namespace lives on by its name: so it is found without the process.
+    sandbox.ctl("detach a").map(drop)
 }
 
 /// Bad input, whether or not the rest of the line could be used.

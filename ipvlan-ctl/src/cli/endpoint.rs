@@ -37,11 +37,14 @@ pub(super) struct EndpointArgs {
 
 impl EndpointArgs {
     pub(super) fn request(self, network: String) -> Result<AttachRequest, Error> {
-        let Self { name, ip, ip6, ifname, no_probe, mac } = self;
-        match mac {
-            Some(mac) => Err(Invalid::Mac(mac).into()),
-            None => Ok(AttachRequest { network, name, ip, ip6, ifname, no_probe }),
-        }
+    fn check(&self) -> Result<(), Invalid> {
+        self.mac.clone().map_or(Ok(()), |mac| Err(Invalid::Mac(mac)))
+    }
+
+    pub(super) fn request(self, network: String) -> Result<AttachRequest, Error> {
+        self.check()?;
+        let Self { name, ip, ip6, ifname, no_probe, mac: _ } = self;
+        Ok(AttachRequest { network, name, ip, ip6, ifname, no_probe })
     }
 }
 
@@ -67,6 +70,9 @@ pub(super) struct Attach {
     #[command(flatten)]
     target: TargetArgs,
     #[command(flatten)]
+    /// The container's, once its engine has said
+    #[arg(skip)]
+    found: Option<Target>,
     endpoint: EndpointArgs,
 }
 
@@ -91,14 +97,22 @@ pub(super) struct Detach {
     names: Vec<String>,
 }
 
+    /// Asks Docker or Podman for a container's process. They are the user's own programs, so that is done before privileges are
+    /// given up; and before other commands have to wait for this one, since who answers may be waiting for one of them.
+    pub(super) fn ask_engine(&mut self) -> Result<(), Error> {
+        // Nobody is asked for what can't be attached in any case.
+        self.endpoint.check()?;
+        self.found = self.target.container.as_deref().map(Target::container).transpose()?;
+        Ok(())
+    }
+
 impl Attach {
     pub(super) fn execute(self, root: &Root, format: Format) -> Result<u8, Error> {
         let request = self.endpoint.request(self.network)?;
-        let TargetArgs { netns, pid, container } = self.target;
-        let target = match (pid, container) {
-            (Some(pid), _) => Target::Pid(pid),
-            // Before other commands have to wait for this one: who answers may be waiting for one of them.
-            (None, Some(container)) => Target::container(&container)?,
+        let TargetArgs { netns, pid, container: _ } = self.target;
+        let target = match (self.found, pid) {
+            (Some(container), _) => container,
+            (None, Some(pid)) => Target::Pid(pid),
             (None, None) => Target::Named(netns.unwrap_or_default()),
         };
         let mut session = Session::begin(root)?;

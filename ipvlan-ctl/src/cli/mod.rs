@@ -158,7 +158,7 @@ impl Cli {
 
     /// Does what was asked and prints what came of it; returns the exit status.
     pub fn execute(self) -> Result<u8, Error> {
-        let Self { root, pin_dir, format, verbosity, command } = self;
+        let Self { root, pin_dir, format, verbosity, mut command } = self;
         match command {
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "ipvlan-ctl", &mut io::stdout());
@@ -169,6 +169,9 @@ impl Cli {
         }
         let _command = verbosity.begin(command.name());
         if !command.starts_programs()
+        if let Command::Attach(attach) = &mut command {
+            attach.ask_engine()?;
+        }
             && let Err(error) = privileges::keep_needed()
         {
             render::print_warnings(&[format!("can't give up the capabilities that aren't needed: {error}")]);
