@@ -258,6 +258,7 @@ impl Session {
             mode: spec.mode,
             xdp: spec.xdp.unwrap_or(Xdp::Off),
             made_qdisc: false,
+            has_xdp: false,
             made,
         })
     }

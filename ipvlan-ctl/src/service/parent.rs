@@ -44,16 +44,14 @@ impl Foundation<'_> {
     /// Where the driver has no XDP, `auto` leaves it at tc, which judges all that XDP would.
     fn attach_xdp(&mut self, ifname: &str) -> Result<(), Error> {
         let (setting, identity) = (self.parent.xdp, self.identity());
-        let dataplane = self.session.dataplane()?;
-        match setting {
-            Xdp::Off => {}
-            Xdp::Native | Xdp::Generic => {
-                dataplane.attach_xdp(&identity, ifname, setting == Xdp::Generic)?;
-            }
-            Xdp::Auto => {
-                if let Err(error) = dataplane.attach_xdp(&identity, ifname, false) {
-                    self.session.warn(format!("{error}; what the wire sends is judged at tc alone"));
-                }
+        if setting == Xdp::Off {
+            return Ok(());
+        }
+        match self.session.dataplane()?.attach_xdp(&identity, ifname, setting == Xdp::Generic) {
+            Ok(()) => Ok(self.session.store.set_has_xdp(identity.slot)?),
+            Err(error) if setting == Xdp::Auto => {
+                self.session.warn(format!("{error}; what the wire sends is judged at tc alone"));
+                Ok(())
             }
         }
         Ok(())

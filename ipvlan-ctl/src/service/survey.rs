@@ -31,6 +31,8 @@ text_enum!(
         /// A parent, or `lo`, lacks a program.
         ParentUnenforced = "parent-unenforced",
         /// An endpoint's namespace isn't there.
+        /// A parent lacks the XDP program that it had.
+        XdpMissing = "xdp-missing",
         NetnsGone = "netns-gone",
         /// An endpoint's slave isn't in its namespace.
         SlaveGone = "slave-gone",
@@ -188,15 +190,20 @@ impl Report {
         let Some(dataplane) = self.dataplane.as_ref().filter(|_| self.is_in_use(parent.slot)) else {
             return Ok(());
         };
-        let wants_xdp = matches!(parent.xdp, Xdp::Native | Xdp::Generic);
-        if !dataplane.parent_is_enforced(parent.slot, device.index)?
-            || wants_xdp && !dataplane.xdp_is_on(parent.slot, device.index)?
-        {
-            let (found, mend) = ("a program of its, or on lo, is missing", Mend::ParentPrograms(parent.slot));
+        let mend = Mend::ParentPrograms(parent.slot);
+        if !dataplane.parent_is_enforced(parent.slot, device.index)? {
+            let (object, found) = (object.clone(), "a program of its, or on lo, is missing");
             findings.push(Finding::new(Kind::ParentUnenforced, object, found, PUT_PROGRAMS_BACK, mend));
         }
         Ok(())
     }
+        // Where `auto` has never come to a program, there is none to miss.
+        let wants_xdp = matches!(parent.xdp, Xdp::Native | Xdp::Generic) || parent.has_xdp;
+        if wants_xdp && !dataplane.xdp_is_on(parent.slot, device.index)? {
+            let found = "its XDP program is missing: what the wire sends is judged at tc alone";
+            let action = "put it back; another program that has its place must go first";
+            findings.push(Finding::new(Kind::XdpMissing, object, found, action, mend));
+        }
 
     /// The slaves on our parents, wherever they are.
     fn slaves(&self, netlink: &Netlink) -> Result<Vec<Upper>, Error> {

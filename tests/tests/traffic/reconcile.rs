@@ -37,7 +37,7 @@ fn has_tcx() -> bool {
 }
 
 /// What `reconcile` finds: kind and outcome of each, in order of kind. Its exit status says whether anything remains.
-fn reconcile(sandbox: &Sandbox, options: &str) -> Result<Vec<(String, String)>> {
+pub(crate) fn reconcile(sandbox: &Sandbox, options: &str) -> Result<Vec<(String, String)>> {
     let output = sandbox.try_ctl(&format!("--format json reconcile {options}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let rows: Vec<Value> = serde_json::from_str(&text)
@@ -68,7 +68,7 @@ fn mends(lab: &Lab, kinds: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn link_pin(sandbox: &Sandbox, slot: &str, program: &str) -> std::path::PathBuf {
+pub(crate) fn link_pin(sandbox: &Sandbox, slot: &str, program: &str) -> std::path::PathBuf {
     sandbox.pins().join(format!("v{ABI_VERSION}/links/{slot}-{program}"))
 }
 
