@@ -11,6 +11,7 @@ use aya::{
     },
 };
 use ipvlan_common::{Identity, Slot, schema};
+use tracing::debug;
 
 use super::{
     BpfError,
@@ -62,6 +63,7 @@ pub(super) fn attach(
             classifier(program, ifname, *side, identity.slot).map_err(Failure::from)
         };
         attached.map_err(refused(name, "attach", Some(ifname)))?;
+        debug!(program = name, ifname, "attach");
     }
     Ok(())
 }
@@ -75,6 +77,7 @@ pub(super) fn detach(
 ) -> Result<(), BpfError> {
     for (name, side) in places {
         pins::unpin(&pins.link(slot, name))?;
+        debug!(program = name, ifname, "detach");
         if let (false, Some(ifname)) = (has_tcx(), ifname) {
             remove_classifier(ifname, *side, slot).map_err(refused(name, "detach", Some(ifname)))?;
         }

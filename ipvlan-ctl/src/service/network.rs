@@ -284,12 +284,6 @@ impl Session {
         if left.is_empty() { self.tear_down_network(network) } else { Ok(left) }
     }
 
-    /// The network called `name`, to take it back step by step.
-    pub fn network_to_remove(&mut self, name: &str) -> Result<Foundation<'_>, Error> {
-        let network = self.store.network(name)?.ok_or_else(|| Error::NoNetwork(name.to_owned()))?;
-        self.foundation(network)
-    }
-
     pub(super) fn tear_down_network(&mut self, network: Network) -> Result<Vec<Error>, Error> {
         Ok(NetworkStep::plan().undo(&mut self.foundation(network)?))
     }

@@ -72,7 +72,7 @@ pub(crate) fn link_pin(sandbox: &Sandbox, slot: &str, program: &str) -> std::pat
     sandbox.pins().join(format!("v{ABI_VERSION}/links/{slot}-{program}"))
 }
 
-fn slot_of(sandbox: &Sandbox, name: &str) -> Result<String> {
+pub(crate) fn slot_of(sandbox: &Sandbox, name: &str) -> Result<String> {
     let rows: Vec<Value> = sandbox.ctl_json("ps")?;
     let row = rows.iter().find(|row| row["name"] == name).context("no such endpoint")?;
     Ok(row["slot"].to_string())
@@ -195,10 +195,10 @@ fn damaged_store() -> Result<()> {
     Ok(())
 }
 
-fn map(sandbox: &Sandbox, name: &str) -> std::path::PathBuf {
+pub(crate) fn map(sandbox: &Sandbox, name: &str) -> std::path::PathBuf {
     sandbox.pins().join(format!("v{ABI_VERSION}/maps")).join(name)
 }
 
-fn open<T: TryFrom<Map, Error = aya::maps::MapError>>(pin: &Path) -> Result<T> {
+pub(crate) fn open<T: TryFrom<Map, Error = aya::maps::MapError>>(pin: &Path) -> Result<T> {
     Ok(Map::from_map_data(MapData::from_pin(pin)?)?.try_into()?)
 }
