@@ -1,12 +1,13 @@
 //! What users get wrong: one clear line, another exit status than 0, and nothing made.
 
+#[path = "cli/containers.rs"]
+mod containers;
 #[path = "cli/habits.rs"]
 mod habits;
 
 use std::{
-    fs::{self, Permissions},
     io,
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    os::unix::process::CommandExt as _,
     process::{Command, ExitCode, Output},
 };
 
@@ -87,6 +88,7 @@ const ANYWHERE: Table = Table {
         ("stats nobody", &["nobody"]),
         ("monitor --endpoint nobody", &["nobody"]),
         ("monitor --reason boredom", &["boredom"]),
+        ("stats --networks nowhere", &["network 'nowhere' doesn't exist"]),
         ("frobnicate", &["frobnicate"]),
         ("ps --everything", &["--everything"]),
         ("attach db_net --pid x", &["x"]),
@@ -136,10 +138,15 @@ const WITH_NETWORK: Table = Table {
         ("attach db_net --netns {netns} --ip 10.0.0.9", &["10.0.0.9"]),
         ("attach db_net --netns {netns} --name taken", &["taken", "exists"]),
         ("attach db_net --netns no-such-netns", &["no-such-netns"]),
+        ("attach db_net --netns {netns} --ip fd00:1::9", &["fd00:1::9", "IPv4"]),
+        ("attach db_net --netns {netns} --ip 192.168.1.9/24", &["192.168.1.9/24"]),
+        ("attach db_net --netns {netns} --ip 192.168.1.255", &["192.168.1.255", "broadcast"]),
         ("attach db_net --netns /etc/hostname", &["/etc/hostname"]),
         ("attach db_net --pid 4194305", &["4194305"]),
         ("run --network db_net -- no-such-command", &["no-such-command"]),
     ],
+        ("attach db_net --pid 0", &["process 0"]),
+        ("attach db_net --netns /proc/self/ns/net", &["the host's own"]),
 };
 
 fn main() -> ExitCode {
@@ -152,14 +159,13 @@ fn main() -> ExitCode {
         test("run_as_a_shell", IPVLAN, run_as_a_shell),
         test("tables_fit_80_columns", IPVLAN, tables),
         test("loopback_is_up", IPVLAN, loopback_is_up),
-        test("containers_are_asked_for", ROOT, containers),
         test("a_mac_is_bad_input", ROOT, mac),
         test("help_of_every_command", &[], help),
-        test("attach_to_a_container", IPVLAN, attach_container),
         test("programs_pass_the_verifier", ROOT, programs),
     ];
     tests.extend(habits::tests());
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+    tests.extend(containers::tests());
 }
 
 /// Every row of one table in one sandbox: what a row makes by mistake shows at the end.
@@ -315,90 +321,6 @@ fn programs() -> Result<()> {
     let changes = Snapshot::take(&sandbox, &[])?.changes(&before);
     ensure!(changes.is_empty(), "it left something: {changes:#?}");
     Ok(())
-}
-
-/// What `docker` and `podman` say, and what becomes of it.
-fn containers() -> Result<()> {
-    let sandbox = Sandbox::new(Maker::Ctl)?;
-    let bin = sandbox.root().join("bin");
-    fs::create_dir(&bin)?;
-    let ask = || {
-        let mut command = sandbox.ctl_command()?;
-        sandbox.host.output(command.env("PATH", &bin).args(["attach", "db_net", "--container", "web"]))
-    };
-    let engine = |name: &str, script: &str| {
-        fs::write(bin.join(name), format!("#!/bin/sh\n{script}\n"))?;
-        fs::set_permissions(bin.join(name), Permissions::from_mode(0o755))
-    };
-    let refuses = |says: &[&str]| {
-        let output = ask()?;
-        ensure!(output.status.code() == Some(1), "it ends with {}", output.status);
-        let lines = error_lines(&output)?.join(" ");
-        let missing: Vec<_> = says.iter().filter(|part| !lines.contains(**part)).collect();
-        ensure!(missing.is_empty(), "the error doesn't say {missing:?}: {lines}");
-        Ok(())
-    };
-    refuses(&["'web'", "neither docker nor podman", "--pid"])?;
-    engine("podman", "echo 'Error: no such object: \"web\"' >&2; exit 125")?;
-    refuses(&["'web' doesn't exist (podman)", "podman ps"])?;
-    engine("docker", "echo 'Error: No such container: web' >&2; exit 1")?;
-    refuses(&["'web' doesn't exist (docker)", "docker ps"])?;
-    engine("docker", "echo 0")?;
-    refuses(&["'web' is not running", "docker start web"])?;
-    engine("docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")?;
-    refuses(&["docker", "'web'", "Cannot connect to the Docker daemon"])?;
-    engine("docker", "echo nonsense")?;
-    refuses(&["docker", "nonsense"])?;
-    // Asked as it should be, it names a process, and the command goes on to what is wrong next.
-    engine(
-        "docker",
-        "[ \"$1 $4\" = 'inspect web' ] && [ \"$3\" = '--format={{.State.Pid}}' ] && echo 4194305",
-    )?;
-    refuses(&["process 4194305 doesn't exist"])?;
-    // It is the user's own program, and may need any of what its user has.
-    engine("docker", "while read -r line; do echo \"$line\"; done < /proc/self/status >&2; exit 1")?;
-    let capabilities = |text: &str| {
-        let words: Vec<_> = text.split_whitespace().map(str::to_owned).collect();
-        let sets = words.windows(2).filter(|pair| pair[0].starts_with("Cap"));
-        sets.map(<[String]>::to_vec).collect::<Vec<_>>()
-    };
-    let (own, its) = (fs::read_to_string("/proc/self/status")?, ask()?.stderr);
-    let (own, its) = (capabilities(&own), capabilities(&String::from_utf8_lossy(&its)));
-    ensure!(own.len() >= 4 && own == its, "docker gets {its:?} of {own:?}");
-    Ok(())
-}
-
-/// Into the namespace of the process that the engine names, as the container's.
-fn attach_container() -> Result<()> {
-    let sandbox = Sandbox::new(Maker::Ctl)?;
-    sandbox.network(&NET)?;
-    let netns = sandbox.netns("web")?;
-    let mut process = netns.spawn(Command::new("sleep").arg("600"))?;
-    let bin = sandbox.root().join("bin");
-    fs::create_dir(&bin)?;
-    fs::write(bin.join("docker"), format!("#!/bin/sh\necho {}\n", process.id()))?;
-    fs::set_permissions(bin.join("docker"), Permissions::from_mode(0o755))?;
-    let mut command = sandbox.ctl_command()?;
-    command.env("PATH", &bin).args([
-        "attach",
-        "db_net",
-        "--container",
-        "web",
-        "--name",
-        "a",
-        "--ifname",
-        "eth1",
-    ]);
-    let attached = sandbox.host.output(&mut command);
-    let rows: Vec<Value> = sandbox.ctl_json("ps")?;
-    process.kill()?;
-    process.wait()?;
-    let attached = attached?;
-    ensure!(attached.status.success(), "{}", String::from_utf8_lossy(&attached.stderr));
-    ensure!(rows.len() == 1 && rows[0]["netns"] == "container:web" && rows[0]["state"] == "up", "{rows:?}");
-    ensure!(netns.ifindex("eth1").is_ok(), "the container has no eth1");
-    // Its namespace lives on by its name: so it is found without the process.
-    sandbox.ctl("detach a").map(drop)
 }
 
 /// Bad input, whether or not the rest of the line could be used.
