@@ -220,12 +220,23 @@ fn tables() -> Result<()> {
             endpoint.send(&frame::udp4(link, address, NET.ipv4(1), b"x")?, Door::Queue)?;
         }
     }
-    for list in ["network ls", "ps", "stats"] {
-        let table = sandbox.ctl(list)?;
+    endpoint.netns.ip(&format!("addr add 192.0.2.9/32 dev {INTERFACE}"))?;
+    sandbox.host.ip(&format!("link add link {INTERFACE} name mine type ipvlan mode l2"))?;
+    sandbox.host.ip(&format!("link set mine netns {}", endpoint.netns.name()))?;
+    for list in ["network ls", "ps", "stats", "reconcile --dry-run", "audit", "programs"] {
+        let output = sandbox.try_ctl(list)?;
+        let table = String::from_utf8(output.stdout)?;
+        ensure!(table.lines().count() > 1, "{list} shows nothing: {table}");
         for line in table.lines() {
             ensure!(line.trim_end().chars().count() <= 80, "{list} is too wide: {line}");
         }
-        ensure!(table.contains("fd00:1::") || list == "stats", "{list} without IPv6: {table}");
+        let has = |part: &str| table.contains(part);
+        let shown = match list {
+            "network ls" | "ps" => has("fd00:1::"),
+            "reconcile --dry-run" | "audit" => has("192.0.2.9") && has("mine"),
+            _ => true,
+        };
+        ensure!(shown, "{list} lacks what it is to show: {table}");
     }
     ensure!(sandbox.ctl("stats")?.contains("5 source-ipv4"), "{}", sandbox.ctl("stats")?);
     Ok(())

@@ -4,7 +4,8 @@ use clap::Args;
 
 use super::{
     Format,
-    render::{json, lines, outcome, print_table, print_warnings},
+    progress::shown,
+    render::{json, lines, outcome, print_warnings, print_wrapped_table},
 };
 use crate::service::{Error, Root, reconcile};
 
@@ -38,7 +39,7 @@ impl Reconcile {
                 let texts = [finding.object.clone(), finding.found.clone(), format!("  {}", finding.action)];
                 vec![outcome(finding.outcome), lines(texts)]
             });
-            print_table(&["OUTCOME", "FOUND"], rows);
+            print_wrapped_table(&["OUTCOME", "FOUND"], rows);
         }
         Ok(status)
     }
