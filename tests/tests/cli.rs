@@ -4,6 +4,8 @@
 mod containers;
 #[path = "cli/habits.rs"]
 mod habits;
+#[path = "cli/progress.rs"]
+mod progress;
 
 use std::{
     io,
@@ -86,9 +88,9 @@ const ANYWHERE: Table = Table {
         ("network inspect nowhere", &["nowhere"]),
         ("detach nobody", &["nobody"]),
         ("stats nobody", &["nobody"]),
+        ("stats --networks nowhere", &["network 'nowhere' doesn't exist"]),
         ("monitor --endpoint nobody", &["nobody"]),
         ("monitor --reason boredom", &["boredom"]),
-        ("stats --networks nowhere", &["network 'nowhere' doesn't exist"]),
         ("frobnicate", &["frobnicate"]),
         ("ps --everything", &["--everything"]),
         ("attach db_net --pid x", &["x"]),
@@ -136,17 +138,17 @@ const WITH_NETWORK: Table = Table {
         ("attach db_net --netns {netns} --ip 192.168.1.1", &["192.168.1.1"]),
         ("attach db_net --netns {netns} --ip 192.168.1.2", &["192.168.1.2"]),
         ("attach db_net --netns {netns} --ip 10.0.0.9", &["10.0.0.9"]),
-        ("attach db_net --netns {netns} --name taken", &["taken", "exists"]),
-        ("attach db_net --netns no-such-netns", &["no-such-netns"]),
         ("attach db_net --netns {netns} --ip fd00:1::9", &["fd00:1::9", "IPv4"]),
         ("attach db_net --netns {netns} --ip 192.168.1.9/24", &["192.168.1.9/24"]),
         ("attach db_net --netns {netns} --ip 192.168.1.255", &["192.168.1.255", "broadcast"]),
+        ("attach db_net --netns {netns} --name taken", &["taken", "exists"]),
+        ("attach db_net --netns no-such-netns", &["no-such-netns"]),
         ("attach db_net --netns /etc/hostname", &["/etc/hostname"]),
         ("attach db_net --pid 4194305", &["4194305"]),
-        ("run --network db_net -- no-such-command", &["no-such-command"]),
-    ],
         ("attach db_net --pid 0", &["process 0"]),
         ("attach db_net --netns /proc/self/ns/net", &["the host's own"]),
+        ("run --network db_net -- no-such-command", &["no-such-command"]),
+    ],
 };
 
 fn main() -> ExitCode {
@@ -163,9 +165,10 @@ fn main() -> ExitCode {
         test("help_of_every_command", &[], help),
         test("programs_pass_the_verifier", ROOT, programs),
     ];
-    tests.extend(habits::tests());
-    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
     tests.extend(containers::tests());
+    tests.extend(habits::tests());
+    tests.extend(progress::tests());
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }
 
 /// Every row of one table in one sandbox: what a row makes by mistake shows at the end.

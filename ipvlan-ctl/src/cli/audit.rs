@@ -5,6 +5,7 @@ use comfy_table::{Cell, Color};
 
 use super::{
     Format,
+    progress::shown,
     render::{json, print_wrapped_table},
 };
 use crate::service::{
@@ -35,7 +36,8 @@ pub(super) struct Audit {
 
 impl Audit {
     pub(super) fn execute(&self, root: &Root, format: Format) -> Result<u8, Error> {
-        let risks = judge(&Evidence::gather(root, self.network.as_deref())?);
+        let evidence = shown(format, "audit", || Evidence::gather(root, self.network.as_deref()));
+        let risks = judge(&evidence?);
         if format == Format::Json {
             json(&risks);
         } else if risks.is_empty() {

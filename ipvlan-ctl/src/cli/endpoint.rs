@@ -5,11 +5,12 @@ use comfy_table::Cell;
 
 use super::{
     Format,
+    progress::shown,
     render::{finish, join, json, lines, print_table, print_warnings, state},
 };
 use crate::{
     model::Invalid,
-    service::{AttachRequest, Error, Report, Root, Session, Target},
+    service::{AttachRequest, Error, Report, Root, Session, Target, progress::note},
 };
 
 /// What `attach` and `run` have in common.
@@ -36,7 +37,6 @@ pub(super) struct EndpointArgs {
 }
 
 impl EndpointArgs {
-    pub(super) fn request(self, network: String) -> Result<AttachRequest, Error> {
     fn check(&self) -> Result<(), Invalid> {
         self.mac.clone().map_or(Ok(()), |mac| Err(Invalid::Mac(mac)))
     }
@@ -70,10 +70,10 @@ pub(super) struct Attach {
     #[command(flatten)]
     target: TargetArgs,
     #[command(flatten)]
+    endpoint: EndpointArgs,
     /// The container's, once its engine has said
     #[arg(skip)]
     found: Option<Target>,
-    endpoint: EndpointArgs,
 }
 
 #[derive(Debug, Args)]
@@ -97,6 +97,7 @@ pub(super) struct Detach {
     names: Vec<String>,
 }
 
+impl Attach {
     /// Asks Docker or Podman for a container's process. They are the user's own programs, so that is done before privileges are
     /// given up; and before other commands have to wait for this one, since who answers may be waiting for one of them.
     pub(super) fn ask_engine(&mut self) -> Result<(), Error> {
@@ -106,7 +107,6 @@ pub(super) struct Detach {
         Ok(())
     }
 
-impl Attach {
     pub(super) fn execute(self, root: &Root, format: Format) -> Result<u8, Error> {
         let request = self.endpoint.request(self.network)?;
         let TargetArgs { netns, pid, container: _ } = self.target;
@@ -136,13 +136,17 @@ fn global(endpoint: &crate::model::Endpoint) -> impl Iterator<Item = std::net::I
 
 impl Detach {
     pub(super) fn execute(self, root: &Root, format: Format) -> Result<u8, Error> {
-        let mut session = Session::begin(root)?;
-        let mut results = Vec::new();
-        for name in self.names {
-            let result = session.detach(&name);
-            results.push((name, result));
-        }
-        print_warnings(&session.take_warnings());
+        let (results, warnings) = shown(format, "detach", || {
+            let mut session = Session::begin(root)?;
+            let (mut results, total) = (Vec::new(), self.names.len());
+            for (done, name) in self.names.into_iter().enumerate() {
+                note("detach", done, total, format_args!("endpoint {name}"));
+                let result = session.detach(&name);
+                results.push((name, result));
+            }
+            Ok::<_, Error>((results, session.take_warnings()))
+        })?;
+        print_warnings(&warnings);
         finish(results, format)
     }
 }

@@ -12,6 +12,7 @@ mod monitor;
 mod network;
 mod privileges;
 mod programs;
+mod progress;
 mod reconcile;
 mod render;
 mod run;
@@ -168,10 +169,10 @@ impl Cli {
             _ => {}
         }
         let _command = verbosity.begin(command.name());
-        if !command.starts_programs()
         if let Command::Attach(attach) = &mut command {
             attach.ask_engine()?;
         }
+        if !command.starts_programs()
             && let Err(error) = privileges::keep_needed()
         {
             render::print_warnings(&[format!("can't give up the capabilities that aren't needed: {error}")]);

@@ -29,7 +29,7 @@ pub(super) struct Reconcile {
 
 impl Reconcile {
     pub(super) fn execute(self, root: &Root, format: Format) -> Result<u8, Error> {
-        let reconciled = reconcile(root, self.dry_run)?;
+        let reconciled = shown(format, "reconcile", || reconcile(root, self.dry_run))?;
         print_warnings(&reconciled.warnings);
         let status = u8::from(!reconciled.is_well());
         if format == Format::Json {

@@ -16,6 +16,7 @@ mod network;
 mod parent;
 mod plan;
 mod preflight;
+pub(crate) mod progress;
 mod reconcile;
 mod recover;
 mod report;

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use ipvlan_common::schema;
 
-use super::{Error, Plan, Session, Step, uppers::macvlans};
+use super::{Error, Plan, Session, Step, progress, uppers::macvlans};
 use crate::{
     bpf::{Dataplane, ParentIdentity},
     ipam,
@@ -277,8 +277,9 @@ impl Session {
             let endpoints = endpoints.iter().map(|endpoint| endpoint.name.to_string()).collect();
             return Err(Error::NetworkInUse { network: name.to_owned(), endpoints });
         }
-        let mut left = Vec::new();
-        for endpoint in endpoints {
+        let (mut left, total) = (Vec::new(), endpoints.len());
+        for (done, endpoint) in endpoints.into_iter().enumerate() {
+            progress::note("detach", done, total, format!("endpoint {}", endpoint.name));
             left.extend(self.tear_down_endpoint(endpoint)?);
         }
         if left.is_empty() { self.tear_down_network(network) } else { Ok(left) }

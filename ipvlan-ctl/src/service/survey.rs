@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     Error, Report,
     parent::device,
+    progress,
     slave::{self, Inside},
     uppers::{Upper, uppers},
 };
@@ -30,9 +31,9 @@ text_enum!(
         ParentGone = "parent-gone",
         /// A parent, or `lo`, lacks a program.
         ParentUnenforced = "parent-unenforced",
-        /// An endpoint's namespace isn't there.
         /// A parent lacks the XDP program that it had.
         XdpMissing = "xdp-missing",
+        /// An endpoint's namespace isn't there.
         NetnsGone = "netns-gone",
         /// An endpoint's slave isn't in its namespace.
         SlaveGone = "slave-gone",
@@ -135,7 +136,8 @@ impl Report {
             self.survey_parent(parent, &netlink, &mut findings)?;
         }
         let slaves = self.slaves(&netlink)?;
-        for endpoint in &self.endpoints {
+        for (done, endpoint) in self.endpoints.iter().enumerate() {
+            progress::note("look at", done, self.endpoints.len(), format!("endpoint {}", endpoint.name));
             self.survey_endpoint(endpoint, &slaves, &mut findings)?;
         }
         if let Some(dataplane) = &self.dataplane {
@@ -195,8 +197,6 @@ impl Report {
             let (object, found) = (object.clone(), "a program of its, or on lo, is missing");
             findings.push(Finding::new(Kind::ParentUnenforced, object, found, PUT_PROGRAMS_BACK, mend));
         }
-        Ok(())
-    }
         // Where `auto` has never come to a program, there is none to miss.
         let wants_xdp = matches!(parent.xdp, Xdp::Native | Xdp::Generic) || parent.has_xdp;
         if wants_xdp && !dataplane.xdp_is_on(parent.slot, device.index)? {
@@ -204,6 +204,8 @@ impl Report {
             let action = "put it back; another program that has its place must go first";
             findings.push(Finding::new(Kind::XdpMissing, object, found, action, mend));
         }
+        Ok(())
+    }
 
     /// The slaves on our parents, wherever they are.
     fn slaves(&self, netlink: &Netlink) -> Result<Vec<Upper>, Error> {
