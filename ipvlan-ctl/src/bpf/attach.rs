@@ -77,10 +77,10 @@ pub(super) fn detach(
 ) -> Result<(), BpfError> {
     for (name, side) in places {
         pins::unpin(&pins.link(slot, name))?;
-        debug!(program = name, ifname, "detach");
         if let (false, Some(ifname)) = (has_tcx(), ifname) {
             remove_classifier(ifname, *side, slot).map_err(refused(name, "detach", Some(ifname)))?;
         }
+        debug!(program = name, ifname, "detach");
     }
     Ok(())
 }
