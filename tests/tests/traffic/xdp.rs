@@ -128,8 +128,11 @@ fn falls_back() -> Result<()> {
 fn put_back(setting: &'static str) -> Result<()> {
     let sandbox = Sandbox::new(Maker::Ctl)?;
     sandbox.network(&NET.xdp(setting))?;
-    let off = sandbox.host.ip(&format!("link set {INTERFACE} xdp off"));
-    ensure!(off.is_err() && has_xdp(&sandbox, INTERFACE)?, "ip(8) takes the program off");
+    for mode in ["xdp", "xdpdrv", "xdpgeneric"] {
+        // Refused, or of no effect where another mode has the program.
+        let _refused = sandbox.host.ip(&format!("link set {INTERFACE} {mode} off"));
+        ensure!(has_xdp(&sandbox, INTERFACE)?, "'{mode} off' takes the program off");
+    }
     let pin = link_pin(&sandbox, "1", "parent_xdp");
     for take_off in [detach_link, unpin] {
         take_off(&pin)?;
