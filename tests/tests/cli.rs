@@ -1,12 +1,15 @@
 //! What users get wrong: one clear line, another exit status than 0, and nothing made.
 
+#[path = "cli/containers.rs"]
+mod containers;
 #[path = "cli/habits.rs"]
 mod habits;
+#[path = "cli/progress.rs"]
+mod progress;
 
 use std::{
-    fs::{self, Permissions},
     io,
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    os::unix::process::CommandExt as _,
     process::{Command, ExitCode, Output},
 };
 
@@ -85,6 +88,7 @@ const ANYWHERE: Table = Table {
         ("network inspect nowhere", &["nowhere"]),
         ("detach nobody", &["nobody"]),
         ("stats nobody", &["nobody"]),
+        ("stats --networks nowhere", &["network 'nowhere' doesn't exist"]),
         ("monitor --endpoint nobody", &["nobody"]),
         ("monitor --reason boredom", &["boredom"]),
         ("frobnicate", &["frobnicate"]),
@@ -134,10 +138,15 @@ const WITH_NETWORK: Table = Table {
         ("attach db_net --netns {netns} --ip 192.168.1.1", &["192.168.1.1"]),
         ("attach db_net --netns {netns} --ip 192.168.1.2", &["192.168.1.2"]),
         ("attach db_net --netns {netns} --ip 10.0.0.9", &["10.0.0.9"]),
+        ("attach db_net --netns {netns} --ip fd00:1::9", &["fd00:1::9", "IPv4"]),
+        ("attach db_net --netns {netns} --ip 192.168.1.9/24", &["192.168.1.9/24"]),
+        ("attach db_net --netns {netns} --ip 192.168.1.255", &["192.168.1.255", "broadcast"]),
         ("attach db_net --netns {netns} --name taken", &["taken", "exists"]),
         ("attach db_net --netns no-such-netns", &["no-such-netns"]),
         ("attach db_net --netns /etc/hostname", &["/etc/hostname"]),
         ("attach db_net --pid 4194305", &["4194305"]),
+        ("attach db_net --pid 0", &["process 0"]),
+        ("attach db_net --netns /proc/self/ns/net", &["the host's own"]),
         ("run --network db_net -- no-such-command", &["no-such-command"]),
     ],
 };
@@ -152,12 +161,13 @@ fn main() -> ExitCode {
         test("run_as_a_shell", IPVLAN, run_as_a_shell),
         test("tables_fit_80_columns", IPVLAN, tables),
         test("loopback_is_up", IPVLAN, loopback_is_up),
-        test("containers_are_asked_for", ROOT, containers),
         test("a_mac_is_bad_input", ROOT, mac),
         test("help_of_every_command", &[], help),
         test("programs_pass_the_verifier", ROOT, programs),
     ];
+    tests.extend(containers::tests());
     tests.extend(habits::tests());
+    tests.extend(progress::tests());
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }
 
@@ -213,12 +223,23 @@ fn tables() -> Result<()> {
             endpoint.send(&frame::udp4(link, address, NET.ipv4(1), b"x")?, Door::Queue)?;
         }
     }
-    for list in ["network ls", "ps", "stats"] {
-        let table = sandbox.ctl(list)?;
+    endpoint.netns.ip(&format!("addr add 192.0.2.9/32 dev {INTERFACE}"))?;
+    sandbox.host.ip(&format!("link add link {INTERFACE} name mine type ipvlan mode l2"))?;
+    sandbox.host.ip(&format!("link set mine netns {}", endpoint.netns.name()))?;
+    for list in ["network ls", "ps", "stats", "reconcile --dry-run", "audit", "programs"] {
+        let output = sandbox.try_ctl(list)?;
+        let table = String::from_utf8(output.stdout)?;
+        ensure!(table.lines().count() > 1, "{list} shows nothing: {table}");
         for line in table.lines() {
             ensure!(line.trim_end().chars().count() <= 80, "{list} is too wide: {line}");
         }
-        ensure!(table.contains("fd00:1::") || list == "stats", "{list} without IPv6: {table}");
+        let has = |part: &str| table.contains(part);
+        let shown = match list {
+            "network ls" | "ps" => has("fd00:1::"),
+            "reconcile --dry-run" | "audit" => has("192.0.2.9") && has("mine"),
+            _ => true,
+        };
+        ensure!(shown, "{list} lacks what it is to show: {table}");
     }
     ensure!(sandbox.ctl("stats")?.contains("5 source-ipv4"), "{}", sandbox.ctl("stats")?);
     Ok(())
@@ -314,46 +335,6 @@ fn programs() -> Result<()> {
     let changes = Snapshot::take(&sandbox, &[])?.changes(&before);
     ensure!(changes.is_empty(), "it left something: {changes:#?}");
     Ok(())
-}
-
-/// What `docker` and `podman` say, and what becomes of it.
-fn containers() -> Result<()> {
-    let sandbox = Sandbox::new(Maker::Ctl)?;
-    let bin = sandbox.root().join("bin");
-    fs::create_dir(&bin)?;
-    let ask = || {
-        let mut command = sandbox.ctl_command()?;
-        sandbox.host.output(command.env("PATH", &bin).args(["attach", "db_net", "--container", "web"]))
-    };
-    let engine = |name: &str, script: &str| {
-        fs::write(bin.join(name), format!("#!/bin/sh\n{script}\n"))?;
-        fs::set_permissions(bin.join(name), Permissions::from_mode(0o755))
-    };
-    let refuses = |says: &[&str]| {
-        let output = ask()?;
-        ensure!(output.status.code() == Some(1), "it ends with {}", output.status);
-        let lines = error_lines(&output)?.join(" ");
-        let missing: Vec<_> = says.iter().filter(|part| !lines.contains(**part)).collect();
-        ensure!(missing.is_empty(), "the error doesn't say {missing:?}: {lines}");
-        Ok(())
-    };
-    refuses(&["'web'", "neither docker nor podman", "--pid"])?;
-    engine("podman", "echo 'Error: no such object: \"web\"' >&2; exit 125")?;
-    refuses(&["'web' doesn't exist (podman)", "podman ps"])?;
-    engine("docker", "echo 'Error: No such container: web' >&2; exit 1")?;
-    refuses(&["'web' doesn't exist (docker)", "docker ps"])?;
-    engine("docker", "echo 0")?;
-    refuses(&["'web' is not running", "docker start web"])?;
-    engine("docker", "echo 'Cannot connect to the Docker daemon' >&2; exit 1")?;
-    refuses(&["docker", "'web'", "Cannot connect to the Docker daemon"])?;
-    engine("docker", "echo nonsense")?;
-    refuses(&["docker", "nonsense"])?;
-    // Asked as it should be, it names a process, and the command goes on to what is wrong next.
-    engine(
-        "docker",
-        "[ \"$1 $4\" = 'inspect web' ] && [ \"$3\" = '--format={{.State.Pid}}' ] && echo 4194305",
-    )?;
-    refuses(&["process 4194305 doesn't exist"])
 }
 
 /// Bad input, whether or not the rest of the line could be used.

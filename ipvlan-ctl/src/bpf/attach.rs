@@ -11,6 +11,7 @@ use aya::{
     },
 };
 use ipvlan_common::{Identity, Slot, schema};
+use tracing::debug;
 
 use super::{
     BpfError,
@@ -62,6 +63,7 @@ pub(super) fn attach(
             classifier(program, ifname, *side, identity.slot).map_err(Failure::from)
         };
         attached.map_err(refused(name, "attach", Some(ifname)))?;
+        debug!(program = name, ifname, "attach");
     }
     Ok(())
 }
@@ -78,6 +80,7 @@ pub(super) fn detach(
         if let (false, Some(ifname)) = (has_tcx(), ifname) {
             remove_classifier(ifname, *side, slot).map_err(refused(name, "detach", Some(ifname)))?;
         }
+        debug!(program = name, ifname, "detach");
     }
     Ok(())
 }

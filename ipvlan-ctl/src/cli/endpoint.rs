@@ -5,11 +5,12 @@ use comfy_table::Cell;
 
 use super::{
     Format,
+    progress::shown,
     render::{finish, join, json, lines, print_table, print_warnings, state},
 };
 use crate::{
     model::Invalid,
-    service::{AttachRequest, Error, Report, Root, Session, Target},
+    service::{AttachRequest, Error, Report, Root, Session, Target, progress::note},
 };
 
 /// What `attach` and `run` have in common.
@@ -36,12 +37,14 @@ pub(super) struct EndpointArgs {
 }
 
 impl EndpointArgs {
+    fn check(&self) -> Result<(), Invalid> {
+        self.mac.clone().map_or(Ok(()), |mac| Err(Invalid::Mac(mac)))
+    }
+
     pub(super) fn request(self, network: String) -> Result<AttachRequest, Error> {
-        let Self { name, ip, ip6, ifname, no_probe, mac } = self;
-        match mac {
-            Some(mac) => Err(Invalid::Mac(mac).into()),
-            None => Ok(AttachRequest { network, name, ip, ip6, ifname, no_probe }),
-        }
+        self.check()?;
+        let Self { name, ip, ip6, ifname, no_probe, mac: _ } = self;
+        Ok(AttachRequest { network, name, ip, ip6, ifname, no_probe })
     }
 }
 
@@ -68,6 +71,9 @@ pub(super) struct Attach {
     target: TargetArgs,
     #[command(flatten)]
     endpoint: EndpointArgs,
+    /// The container's, once its engine has said
+    #[arg(skip)]
+    found: Option<Target>,
 }
 
 #[derive(Debug, Args)]
@@ -92,13 +98,21 @@ pub(super) struct Detach {
 }
 
 impl Attach {
+    /// Asks Docker or Podman for a container's process. They are the user's own programs, so that is done before privileges are
+    /// given up; and before other commands have to wait for this one, since who answers may be waiting for one of them.
+    pub(super) fn ask_engine(&mut self) -> Result<(), Error> {
+        // Nobody is asked for what can't be attached in any case.
+        self.endpoint.check()?;
+        self.found = self.target.container.as_deref().map(Target::container).transpose()?;
+        Ok(())
+    }
+
     pub(super) fn execute(self, root: &Root, format: Format) -> Result<u8, Error> {
         let request = self.endpoint.request(self.network)?;
-        let TargetArgs { netns, pid, container } = self.target;
-        let target = match (pid, container) {
-            (Some(pid), _) => Target::Pid(pid),
-            // Before other commands have to wait for this one: who answers may be waiting for one of them.
-            (None, Some(container)) => Target::container(&container)?,
+        let TargetArgs { netns, pid, container: _ } = self.target;
+        let target = match (self.found, pid) {
+            (Some(container), _) => container,
+            (None, Some(pid)) => Target::Pid(pid),
             (None, None) => Target::Named(netns.unwrap_or_default()),
         };
         let mut session = Session::begin(root)?;
@@ -122,13 +136,17 @@ fn global(endpoint: &crate::model::Endpoint) -> impl Iterator<Item = std::net::I
 
 impl Detach {
     pub(super) fn execute(self, root: &Root, format: Format) -> Result<u8, Error> {
-        let mut session = Session::begin(root)?;
-        let mut results = Vec::new();
-        for name in self.names {
-            let result = session.detach(&name);
-            results.push((name, result));
-        }
-        print_warnings(&session.take_warnings());
+        let (results, warnings) = shown(format, "detach", || {
+            let mut session = Session::begin(root)?;
+            let (mut results, total) = (Vec::new(), self.names.len());
+            for (done, name) in self.names.into_iter().enumerate() {
+                note("detach", done, total, format_args!("endpoint {name}"));
+                let result = session.detach(&name);
+                results.push((name, result));
+            }
+            Ok::<_, Error>((results, session.take_warnings()))
+        })?;
+        print_warnings(&warnings);
         finish(results, format)
     }
 }

@@ -12,6 +12,7 @@ mod monitor;
 mod network;
 mod privileges;
 mod programs;
+mod progress;
 mod reconcile;
 mod render;
 mod run;
@@ -158,7 +159,7 @@ impl Cli {
 
     /// Does what was asked and prints what came of it; returns the exit status.
     pub fn execute(self) -> Result<u8, Error> {
-        let Self { root, pin_dir, format, verbosity, command } = self;
+        let Self { root, pin_dir, format, verbosity, mut command } = self;
         match command {
             Command::Completions { shell } => {
                 clap_complete::generate(shell, &mut Self::command(), "ipvlan-ctl", &mut io::stdout());
@@ -168,6 +169,9 @@ impl Cli {
             _ => {}
         }
         let _command = verbosity.begin(command.name());
+        if let Command::Attach(attach) = &mut command {
+            attach.ask_engine()?;
+        }
         if !command.starts_programs()
             && let Err(error) = privileges::keep_needed()
         {

@@ -8,11 +8,12 @@ use ipvlan_common::schema::MAX_CAPACITY;
 
 use super::{
     Format,
+    progress::shown,
     render::{finish, json, lines, print_table, print_warnings, state},
 };
 use crate::{
     model::{NetworkSpec, RawNetwork, Slot},
-    service::{Error, NetworkReport, Report, Root, Session},
+    service::{Error, NetworkReport, Report, Root, Session, progress::note},
 };
 
 #[derive(Debug, Subcommand)]
@@ -142,24 +143,29 @@ impl Command {
                 json(&Report::read(root)?.inspect(&names)?);
                 Ok(0)
             }
-            Self::Rm { names, force } => remove(&mut Session::begin(root)?, names, force, format),
+            Self::Rm { names, force } => remove(root, names, force, format),
             Self::Prune { force } => {
                 let names = Report::read(root)?.unused_networks();
                 // Nobody has to wait for the answer: the session begins behind it.
                 let agreed = force || names.is_empty() || confirm(&names)?;
-                remove(&mut Session::begin(root)?, if agreed { names } else { Vec::new() }, false, format)
+                remove(root, if agreed { names } else { Vec::new() }, false, format)
             }
         }
     }
 }
 
-fn remove(session: &mut Session, names: Vec<String>, force: bool, format: Format) -> Result<u8, Error> {
-    let results = names.into_iter().map(|name| {
-        let result = session.remove_network(&name, force);
-        (name, result)
-    });
-    let results = results.collect();
-    print_warnings(&session.take_warnings());
+fn remove(root: &Root, names: Vec<String>, force: bool, format: Format) -> Result<u8, Error> {
+    let (results, warnings) = shown(format, "network rm", || {
+        let mut session = Session::begin(root)?;
+        let (mut results, total) = (Vec::new(), names.len());
+        for (done, name) in names.into_iter().enumerate() {
+            note("remove", done, total, format_args!("network {name}"));
+            let result = session.remove_network(&name, force);
+            results.push((name, result));
+        }
+        Ok::<_, Error>((results, session.take_warnings()))
+    })?;
+    print_warnings(&warnings);
     finish(results, format)
 }
 

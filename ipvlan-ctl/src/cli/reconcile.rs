@@ -4,7 +4,8 @@ use clap::Args;
 
 use super::{
     Format,
-    render::{json, lines, outcome, print_table, print_warnings},
+    progress::shown,
+    render::{json, lines, outcome, print_warnings, print_wrapped_table},
 };
 use crate::service::{Error, Root, reconcile};
 
@@ -28,7 +29,7 @@ pub(super) struct Reconcile {
 
 impl Reconcile {
     pub(super) fn execute(self, root: &Root, format: Format) -> Result<u8, Error> {
-        let reconciled = reconcile(root, self.dry_run)?;
+        let reconciled = shown(format, "reconcile", || reconcile(root, self.dry_run))?;
         print_warnings(&reconciled.warnings);
         let status = u8::from(!reconciled.is_well());
         if format == Format::Json {
@@ -38,7 +39,7 @@ impl Reconcile {
                 let texts = [finding.object.clone(), finding.found.clone(), format!("  {}", finding.action)];
                 vec![outcome(finding.outcome), lines(texts)]
             });
-            print_table(&["OUTCOME", "FOUND"], rows);
+            print_wrapped_table(&["OUTCOME", "FOUND"], rows);
         }
         Ok(status)
     }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{
     Format,
+    progress::shown,
     render::{Complaint, json, print_error, print_warnings},
 };
 use crate::service::{Error, Root, Session, Swapped};
@@ -32,9 +33,12 @@ impl Row {
 }
 
 pub(super) fn execute(root: &Root, format: Format) -> Result<u8, Error> {
-    let mut session = Session::begin(root)?;
-    let swapped = session.upgrade();
-    print_warnings(&session.take_warnings());
+    let (swapped, warnings) = shown(format, "upgrade", || {
+        let mut session = Session::begin(root)?;
+        let swapped = session.upgrade();
+        Ok::<_, Error>((swapped, session.take_warnings()))
+    })?;
+    print_warnings(&warnings);
     let swapped = swapped?;
     if format == Format::Json {
         let rows: Vec<_> = swapped.iter().map(Row::new).collect();

@@ -10,7 +10,7 @@ use super::render::{allows_color, be_quiet};
 
 #[derive(Debug, Args)]
 pub(super) struct Verbosity {
-    /// Print no warnings; errors stay
+    /// Print neither warnings nor progress; errors stay
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
     quiet: bool,
     /// Print each step and repair on stderr; twice: also when a step begins

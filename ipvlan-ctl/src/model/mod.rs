@@ -283,6 +283,17 @@ impl Invalid {
                 "a VLAN is named as in eth0.10, for VLAN 10 of eth0".into()
             }
             Self::Loopback => "use the interface that leads to the network, as in -o parent=eth0".into(),
+            Self::AddressOutside { .. } | Self::AddressReserved { .. } => {
+                "choose another address there, or leave it out to get a free one".into()
+            }
+            Self::NoFamily { .. } => {
+                "leave it out; what families a network has is settled when it is created".into()
+            }
+            Self::Address { text, .. } if text.contains('/') => {
+                "leave the prefix length out: it is the subnet's".into()
+            }
+            Self::Family { family: "IPv4", .. } => "IPv6 addresses are for --ip6".into(),
+            Self::Family { .. } => "IPv4 addresses are for --ip".into(),
             _ => return None,
         })
     }

@@ -228,6 +228,8 @@ pub struct Parent {
     pub xdp: Xdp,
     /// Whether we gave it its clsact qdisc.
     pub made_qdisc: bool,
+    /// Whether it has taken an XDP program: what `auto` came to.
+    pub has_xdp: bool,
     /// What it is, if we made it.
     pub made: Option<Made>,
 }

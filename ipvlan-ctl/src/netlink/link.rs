@@ -238,4 +238,10 @@ impl Link {
     pub fn is_slave(&self) -> bool {
         self.kind == InfoKind::IpVlan.to_string()
     }
+
+    /// Whether it takes the frames of the interface below in ipvlan's place.
+    #[must_use]
+    pub fn is_macvlan(&self) -> bool {
+        [InfoKind::MacVlan, InfoKind::MacVtap].iter().any(|kind| self.kind == kind.to_string())
+    }
 }

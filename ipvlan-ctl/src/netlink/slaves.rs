@@ -33,14 +33,14 @@ impl Netlink {
         Ok(self.one_message(&format!("number {index}"), request)?.as_ref().and_then(standing))
     }
 
-    /// The ipvlan slaves here that lie on interface number `parent` of `home`.
-    pub fn slaves_on(&self, parent: u32, home: &Netns) -> Result<Vec<Link>, NetlinkError> {
+    /// The interfaces here that lie on interface number `parent` of `home`.
+    pub fn uppers_on(&self, parent: u32, home: &Netns) -> Result<Vec<Link>, NetlinkError> {
         let dump = self.handle.link().get().execute().try_collect::<Vec<_>>();
         let messages = self.request(|| "list interfaces".into(), dump)?;
-        let mut slaves = Vec::new();
+        let mut uppers = Vec::new();
         for message in &messages {
             let link = Link::from_message(message);
-            if !link.is_slave() || link.lower != Some(parent) {
+            if link.lower != Some(parent) {
                 continue;
             }
             let lower_netns = message.attributes.iter().find_map(|attribute| match attribute {
@@ -49,10 +49,10 @@ impl Netlink {
             });
             // The kernel leaves the number out where both are in one namespace.
             if lower_netns == self.number_of(home)? {
-                slaves.push(link);
+                uppers.push(link);
             }
         }
-        Ok(slaves)
+        Ok(uppers)
     }
 
     /// The number that `netns` has here; `None` where it has none, as this one itself.

@@ -264,12 +264,6 @@ impl Session {
         }
     }
 
-    /// The endpoint called `name`, to take it back step by step.
-    pub fn endpoint_to_detach(&mut self, name: &str) -> Result<Attachment<'_>, Error> {
-        let endpoint = self.store.endpoint(name)?.ok_or_else(|| Error::NoEndpoint(name.to_owned()))?;
-        self.attachment(endpoint)
-    }
-
     pub(super) fn tear_down_endpoint(&mut self, endpoint: Endpoint) -> Result<Vec<Error>, Error> {
         Ok(EndpointStep::plan().undo(&mut self.attachment(endpoint)?))
     }

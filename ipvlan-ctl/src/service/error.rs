@@ -4,7 +4,7 @@ use std::{io, net::IpAddr, path::PathBuf};
 
 use ipnet::IpNet;
 
-use super::{ContainerError, preflight::MINIMUM_KERNEL};
+use super::{ContainerError, Upper, preflight::MINIMUM_KERNEL};
 use crate::{
     bpf::BpfError,
     ipam::Exhausted,
@@ -212,11 +212,13 @@ pub enum Error {
         /// The network.
         network: String,
     },
-    /// Another driver has the parent.
-    #[error("parent {parent} is held by another driver, such as macvlan or a bridge")]
+    /// Another driver takes all frames of the parent.
+    #[error("{}", busy(parent, macvlans))]
     ParentBusy {
         /// The parent.
         parent: String,
+        /// What macvlan has on it.
+        macvlans: Vec<Upper>,
     },
     /// The slave would send larger frames than its parent.
     #[error("mtu {mtu} is larger than {parent_mtu}, the mtu of {parent}")]
@@ -333,4 +335,13 @@ pub enum Error {
         /// Names that it knows.
         known: Vec<String>,
     },
+}
+
+fn busy(parent: &str, macvlans: &[Upper]) -> String {
+    if macvlans.is_empty() {
+        return format!("parent {parent} is held by another driver, such as a bridge or a bond");
+    }
+    let names: Vec<_> = macvlans.iter().map(ToString::to_string).collect();
+    let names = names.join(", ");
+    format!("parent {parent} carries macvlan ({names}), and an interface carries macvlan or ipvlan, not both")
 }

@@ -2,7 +2,7 @@
 
 use ipvlan_common::{DropReason, schema::MAX_CAPACITY};
 
-use super::Error;
+use super::{Error, Upper};
 use crate::{
     bpf::BpfError,
     netlink::{Netns, NetnsError},
@@ -23,7 +23,7 @@ impl Error {
                 "put a copy of it back; or move it away: 'ipvlan-ctl reconcile' shows what is left of its networks".into()
             }
             Self::Store(StoreError::Newer { .. }) => "use the newer ipvlan-ctl that wrote it".into(),
-            Self::Netns(NetnsError::Missing(_)) => match Netns::names() {
+            Self::Netns(NetnsError::Missing(_) | NetnsError::NotOne(_)) => match Netns::names() {
                 names if names.is_empty() => {
                     "no network namespace has a name: 'ip netns add NAME' makes one".into()
                 }
@@ -75,7 +75,13 @@ impl Error {
                     "the network works again once {parent} is back with its MAC address; or remove it: ipvlan-ctl network rm {network}"
                 )
             }
-            Self::ParentBusy { .. } => "remove what lies on it, or use another parent".into(),
+            Self::ParentBusy { macvlans, .. } if macvlans.is_empty() => {
+                "take it away from there, or use another parent".into()
+            }
+            Self::ParentBusy { macvlans, .. } => {
+                let removals: Vec<_> = macvlans.iter().map(Upper::removal).collect();
+                format!("use another parent, or remove what is there: {}", removals.join("; "))
+            }
             Self::SlaveHidden { endpoint, .. } => format!(
                 "it stays enforced; end the processes that hold the namespace, then: ipvlan-ctl detach {endpoint}"
             ),
@@ -86,7 +92,8 @@ impl Error {
                 "remove its endpoints and networks with the ipvlan-ctl that made them, then make them again"
                     .into()
             }
-            Self::NoEndpoint(_) | Self::NoStats(_) => "'ipvlan-ctl ps' lists the endpoints".into(),
+            Self::NoEndpoint(_) => "'ipvlan-ctl ps' lists the endpoints".into(),
+            Self::NoStats(_) => "'ipvlan-ctl ps' lists the endpoints; networks are for --networks".into(),
             Self::NotMonitored { known, .. } if known.is_empty() => {
                 "there are none yet: 'ipvlan-ctl network create' makes a network".into()
             }
@@ -98,7 +105,9 @@ impl Error {
             Self::MonitorRuns => {
                 "stop the other one first; --endpoint and --reason choose what one shows".into()
             }
-            Self::EndpointExists { .. } => "choose another --name".into(),
+            Self::EndpointExists { name, .. } => {
+                format!("choose another --name; or first: ipvlan-ctl detach {name}")
+            }
             Self::AddressTaken { .. } | Self::AddressOfHost { .. } => {
                 "choose another address, or leave it out to get a free one".into()
             }

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use ipvlan_common::schema;
 
-use super::{Error, Plan, Session, Step};
+use super::{Error, Plan, Session, Step, progress, uppers::macvlans};
 use crate::{
     bpf::{Dataplane, ParentIdentity},
     ipam,
@@ -192,7 +192,15 @@ impl Session {
         let parents = self.store.parents()?;
         match parents.into_iter().find(|parent| parent.ifindex == link.index && parent.mac == mac) {
             Some(parent) => self.check_neighbours(spec, &parent).map(|()| parent),
-            None => self.new_parent(NewParent { ifindex: link.index, name, mac, made: None }, spec, capacity),
+            None => {
+                // The kernel itself would refuse the first endpoint, and not the network.
+                let ifindex = link.index;
+                let macvlans = macvlans(link)?;
+                if !macvlans.is_empty() {
+                    return Err(Error::ParentBusy { parent: name.to_string(), macvlans });
+                }
+                self.new_parent(NewParent { ifindex, name, mac, made: None }, spec, capacity)
+            }
         }
     }
 
@@ -250,6 +258,7 @@ impl Session {
             mode: spec.mode,
             xdp: spec.xdp.unwrap_or(Xdp::Off),
             made_qdisc: false,
+            has_xdp: false,
             made,
         })
     }
@@ -268,17 +277,12 @@ impl Session {
             let endpoints = endpoints.iter().map(|endpoint| endpoint.name.to_string()).collect();
             return Err(Error::NetworkInUse { network: name.to_owned(), endpoints });
         }
-        let mut left = Vec::new();
-        for endpoint in endpoints {
+        let (mut left, total) = (Vec::new(), endpoints.len());
+        for (done, endpoint) in endpoints.into_iter().enumerate() {
+            progress::note("detach", done, total, format!("endpoint {}", endpoint.name));
             left.extend(self.tear_down_endpoint(endpoint)?);
         }
         if left.is_empty() { self.tear_down_network(network) } else { Ok(left) }
-    }
-
-    /// The network called `name`, to take it back step by step.
-    pub fn network_to_remove(&mut self, name: &str) -> Result<Foundation<'_>, Error> {
-        let network = self.store.network(name)?.ok_or_else(|| Error::NoNetwork(name.to_owned()))?;
-        self.foundation(network)
     }
 
     pub(super) fn tear_down_network(&mut self, network: Network) -> Result<Vec<Error>, Error> {

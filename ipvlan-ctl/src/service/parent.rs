@@ -2,7 +2,7 @@
 
 use tracing::debug;
 
-use super::{Attachment, EndpointStep, Error, Foundation, Root, Session, Step as _};
+use super::{Attachment, EndpointStep, Error, Foundation, Root, Session, Step as _, progress};
 use crate::{
     bpf::{self, Dataplane, LOOPBACK},
     model::{Network, Parent, Slot, State, Xdp},
@@ -44,19 +44,17 @@ impl Foundation<'_> {
     /// Where the driver has no XDP, `auto` leaves it at tc, which judges all that XDP would.
     fn attach_xdp(&mut self, ifname: &str) -> Result<(), Error> {
         let (setting, identity) = (self.parent.xdp, self.identity());
-        let dataplane = self.session.dataplane()?;
-        match setting {
-            Xdp::Off => {}
-            Xdp::Native | Xdp::Generic => {
-                dataplane.attach_xdp(&identity, ifname, setting == Xdp::Generic)?;
-            }
-            Xdp::Auto => {
-                if let Err(error) = dataplane.attach_xdp(&identity, ifname, false) {
-                    self.session.warn(format!("{error}; what the wire sends is judged at tc alone"));
-                }
-            }
+        if setting == Xdp::Off {
+            return Ok(());
         }
-        Ok(())
+        match self.session.dataplane()?.attach_xdp(&identity, ifname, setting == Xdp::Generic) {
+            Ok(()) => Ok(self.session.store.set_has_xdp(identity.slot)?),
+            Err(error) if setting == Xdp::Auto => {
+                self.session.warn(format!("{error}; what the wire sends is judged at tc alone"));
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Takes the programs off the parent, which may have another name now, and the qdiscs that we made for them.
@@ -161,8 +159,12 @@ impl Session {
         what: &str,
         restore: impl Fn(&mut Attachment<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        for endpoint in self.store.endpoints()?.into_iter().filter(|endpoint| endpoint.state == State::Up) {
+        let mut endpoints = self.store.endpoints()?;
+        endpoints.retain(|endpoint| endpoint.state == State::Up);
+        let total = endpoints.len();
+        for (done, endpoint) in endpoints.into_iter().enumerate() {
             let name = endpoint.name.clone();
+            progress::note("put back", done, total, format!("{what} of endpoint {name}"));
             let mut attachment = self.attachment(endpoint)?;
             if let Ok(Err(error)) = attachment.slave_inside().map(|_slave| restore(&mut attachment)) {
                 self.warn(format!("putting the {what} of endpoint '{name}' back: {error}"));

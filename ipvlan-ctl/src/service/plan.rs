@@ -63,20 +63,6 @@ impl<S> Plan<S> {
         self.steps.iter().map(Step::name).collect()
     }
 
-    /// The first `count` steps alone: what a controller killed after them would have done.
-    #[must_use]
-    pub fn first(mut self, count: usize) -> Self {
-        self.steps.truncate(count);
-        self
-    }
-
-    /// The last `count` steps alone: what a controller killed while it takes the plan back would have undone.
-    #[must_use]
-    pub fn last(mut self, count: usize) -> Self {
-        self.steps.drain(..self.steps.len().saturating_sub(count));
-        self
-    }
-
     /// Applies every step; where one fails, takes it and those before it back.
     pub fn apply<C>(&self, context: &mut C) -> Result<(), Failure>
     where
@@ -198,17 +184,5 @@ mod tests {
         let mut log = Vec::new();
         assert_eq!(plan.undo(&mut log).len(), 1);
         assert_eq!(log, ["-b", "-slave"]);
-    }
-
-    #[test]
-    fn a_plan_can_stop_anywhere() {
-        let plan = Plan::new(vec![mock("record"), mock("a"), mock("b")]);
-        assert_eq!(plan.names(), ["record", "a", "b"]);
-        let mut log = Vec::new();
-        assert!(plan.clone().first(2).apply(&mut log).is_ok());
-        assert_eq!(log, ["+record", "+a"]);
-        log.clear();
-        assert!(plan.last(2).undo(&mut log).is_empty());
-        assert_eq!(log, ["-b", "-a"]);
     }
 }

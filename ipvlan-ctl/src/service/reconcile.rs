@@ -1,7 +1,8 @@
 //! The difference between store and kernel: shown, mended, and looked at again.
 
 use super::{
-    EndpointStep, Error, Finding, Foundation, Outcome, Report, Root, Session, Step as _, survey::Mend,
+    EndpointStep, Error, Finding, Foundation, Outcome, Report, Root, Session, Step as _, progress,
+    survey::Mend,
 };
 use crate::model::Slot;
 
@@ -32,7 +33,8 @@ pub fn reconcile(root: &Root, dry_run: bool) -> Result<Reconciled, Error> {
     let mut findings = Report::read(root)?.survey()?;
     session.restore()?;
     session.repair()?;
-    for finding in &findings {
+    for (done, finding) in findings.iter().enumerate() {
+        progress::note("mend", done, findings.len(), &finding.object);
         if let Err(error) = session.mend(finding.mend) {
             session.warn(format!("{}: {error}", finding.object));
         }

@@ -16,6 +16,8 @@ use nix::{
     fcntl::{Flock, FlockArg},
 };
 
+use tracing::debug;
+
 use super::Error;
 
 const DEFAULT_ROOT: &str = "/var/lib/ipvlan-ebpf";
@@ -70,8 +72,14 @@ impl Root {
 
     /// Waits until no other command changes this root.
     pub(super) fn lock(&self) -> Result<Flock<File>, Error> {
-        Flock::lock(self.lock_file("lock")?, FlockArg::LockExclusive)
-            .map_err(|(_, errno)| Error::Root { path: self.dir.clone(), source: errno.into() })
+        let fail = |(_, errno): (File, Errno)| Error::Root { path: self.dir.clone(), source: errno.into() };
+        match Flock::lock(self.lock_file("lock")?, FlockArg::LockExclusiveNonblock) {
+            Err((file, Errno::EWOULDBLOCK)) => {
+                debug!("wait for another ipvlan-ctl to end");
+                Flock::lock(file, FlockArg::LockExclusive).map_err(fail)
+            }
+            other => other.map_err(fail),
+        }
     }
 
     /// Waits until no other command changes this root, to look at it; `None` where no command has ever been.

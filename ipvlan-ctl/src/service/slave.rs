@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 
 use nix::errno::Errno;
 
-use super::{Attachment, Error};
+use super::{Attachment, Error, parent::device, uppers::macvlans};
 use crate::{
     bpf::has_tcx,
     model::{Endpoint, Parent},
@@ -56,10 +56,14 @@ impl Attachment<'_> {
             flag: self.network.spec.flag,
             netns: if has_tcx() { None } else { Some(self.inside()?.netns.as_fd()) },
         };
-        self.session.netlink.add_slave(&slave).map_err(|error| {
-            let parent = self.parent.name.to_string();
-            if error.is(Errno::EBUSY) { Error::ParentBusy { parent } } else { error.into() }
-        })
+        match self.session.netlink.add_slave(&slave) {
+            Err(error) if error.is(Errno::EBUSY) => {
+                let parent = device(&self.session.netlink, &self.parent)?;
+                let macvlans = parent.map_or_else(|| Ok(Vec::new()), macvlans)?;
+                Err(Error::ParentBusy { parent: self.parent.name.to_string(), macvlans })
+            }
+            other => Ok(other?),
+        }
     }
 
     /// Puts the programs on the slave, or swaps them there, and has the kernel confirm it.

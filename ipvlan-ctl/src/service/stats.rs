@@ -100,7 +100,7 @@ impl StatsReport {
 impl Report {
     /// The counters of the endpoints and parents called so, or of all; endpoints first.
     pub fn stats(&self, names: &[String]) -> Result<Vec<StatsReport>, Error> {
-        select(self.all_stats()?, names)
+        select(self.all_stats()?, names, Error::NoStats)
     }
 
     /// The counters of the networks called so, or of all: each the sum of its endpoints'. What endpoints that are gone had counted
@@ -113,7 +113,7 @@ impl Report {
             endpoints.iter().filter(|row| row.network.as_deref() == Some(name)).for_each(|row| sum.add(row));
             sum
         });
-        select(networks.collect(), names)
+        select(networks.collect(), names, Error::NoNetwork)
     }
 
     fn all_stats(&self) -> Result<Vec<StatsReport>, Error> {
@@ -131,9 +131,13 @@ impl Report {
 }
 
 /// The rows called so, or all.
-fn select(mut rows: Vec<StatsReport>, names: &[String]) -> Result<Vec<StatsReport>, Error> {
-    if let Some(unknown) = names.iter().find(|name| !rows.iter().any(|row| row.name == **name)) {
-        return Err(Error::NoStats(unknown.clone()));
+fn select(
+    mut rows: Vec<StatsReport>,
+    names: &[String],
+    unknown: fn(String) -> Error,
+) -> Result<Vec<StatsReport>, Error> {
+    if let Some(name) = names.iter().find(|name| !rows.iter().any(|row| row.name == **name)) {
+        return Err(unknown(name.clone()));
     }
     rows.retain(|row| names.is_empty() || names.contains(&row.name));
     Ok(rows)
@@ -178,8 +182,9 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_refused() {
-        assert_eq!(select(vec![row(1, &[])], &[]).unwrap().len(), 1);
-        assert!(select(vec![row(1, &[])], &["a".into()]).is_ok());
-        assert!(matches!(select(vec![row(1, &[])], &["b".into()]), Err(Error::NoStats(name)) if name == "b"));
+        let selected = |names: &[String]| select(vec![row(1, &[])], names, Error::NoStats);
+        assert_eq!(selected(&[]).unwrap().len(), 1);
+        assert!(selected(&["a".into()]).is_ok());
+        assert!(matches!(selected(&["b".into()]), Err(Error::NoStats(name)) if name == "b"));
     }
 }

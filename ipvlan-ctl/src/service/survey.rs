@@ -1,18 +1,20 @@
 //! Where the kernel differs from the store: found by looking, without changing anything.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use serde::Serialize;
 
 use super::{
     Error, Report,
     parent::device,
+    progress,
     slave::{self, Inside},
+    uppers::{Upper, uppers},
 };
 use crate::{
     bpf::{Dataplane, has_tcx},
     model::{Endpoint, Parent, Slot, State, Xdp},
-    netlink::{Netlink, Netns},
+    netlink::Netlink,
     text_enum::text_enum,
 };
 
@@ -29,6 +31,8 @@ text_enum!(
         ParentGone = "parent-gone",
         /// A parent, or `lo`, lacks a program.
         ParentUnenforced = "parent-unenforced",
+        /// A parent lacks the XDP program that it had.
+        XdpMissing = "xdp-missing",
         /// An endpoint's namespace isn't there.
         NetnsGone = "netns-gone",
         /// An endpoint's slave isn't in its namespace.
@@ -131,15 +135,17 @@ impl Report {
         for parent in &self.parents {
             self.survey_parent(parent, &netlink, &mut findings)?;
         }
-        for endpoint in &self.endpoints {
-            self.survey_endpoint(endpoint, &mut findings)?;
+        let slaves = self.slaves(&netlink)?;
+        for (done, endpoint) in self.endpoints.iter().enumerate() {
+            progress::note("look at", done, self.endpoints.len(), format!("endpoint {}", endpoint.name));
+            self.survey_endpoint(endpoint, &slaves, &mut findings)?;
         }
         if let Some(dataplane) = &self.dataplane {
             self.survey_slots(dataplane, &mut findings)?;
             self.survey_addresses(dataplane, &mut findings)?;
             self.survey_pins(dataplane, &mut findings)?;
         }
-        self.survey_foreign(&netlink, &mut findings)?;
+        self.survey_foreign(&slaves, &mut findings);
         Ok(findings)
     }
 
@@ -186,17 +192,38 @@ impl Report {
         let Some(dataplane) = self.dataplane.as_ref().filter(|_| self.is_in_use(parent.slot)) else {
             return Ok(());
         };
-        let wants_xdp = matches!(parent.xdp, Xdp::Native | Xdp::Generic);
-        if !dataplane.parent_is_enforced(parent.slot, device.index)?
-            || wants_xdp && !dataplane.xdp_is_on(parent.slot, device.index)?
-        {
-            let (found, mend) = ("a program of its, or on lo, is missing", Mend::ParentPrograms(parent.slot));
+        let mend = Mend::ParentPrograms(parent.slot);
+        if !dataplane.parent_is_enforced(parent.slot, device.index)? {
+            let (object, found) = (object.clone(), "a program of its, or on lo, is missing");
             findings.push(Finding::new(Kind::ParentUnenforced, object, found, PUT_PROGRAMS_BACK, mend));
+        }
+        // Where `auto` has never come to a program, there is none to miss.
+        let wants_xdp = matches!(parent.xdp, Xdp::Native | Xdp::Generic) || parent.has_xdp;
+        if wants_xdp && !dataplane.xdp_is_on(parent.slot, device.index)? {
+            let found = "its XDP program is missing: what the wire sends is judged at tc alone";
+            let action = "put it back; another program that has its place must go first";
+            findings.push(Finding::new(Kind::XdpMissing, object, found, action, mend));
         }
         Ok(())
     }
 
-    fn survey_endpoint(&self, endpoint: &Endpoint, findings: &mut Vec<Finding>) -> Result<(), Error> {
+    /// The slaves on our parents, wherever they are.
+    fn slaves(&self, netlink: &Netlink) -> Result<Vec<Upper>, Error> {
+        let mut parents = Vec::new();
+        for parent in &self.parents {
+            parents.extend(device(netlink, parent)?);
+        }
+        let mut slaves = uppers(&parents)?;
+        slaves.retain(|upper| upper.link.is_slave());
+        Ok(slaves)
+    }
+
+    fn survey_endpoint(
+        &self,
+        endpoint: &Endpoint,
+        slaves: &[Upper],
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), Error> {
         let object = named("endpoint", &endpoint.name);
         if endpoint.state != State::Up {
             findings.push(half_made(object, endpoint.state));
@@ -210,7 +237,7 @@ impl Report {
         };
         let inside = Inside::open(netns)?;
         if slave::find(&inside.netlink, endpoint, parent)?.is_none() {
-            findings.push(self.lost_slave(endpoint, object)?);
+            findings.push(self.lost_slave(endpoint, slaves, object)?);
             return Ok(());
         }
         for address in inside.netlink.addresses(endpoint.ifindex)? {
@@ -229,21 +256,32 @@ impl Report {
     }
 
     /// The user has lost an endpoint whose namespace lives on, and may not know.
-    fn lost_slave(&self, endpoint: &Endpoint, object: String) -> Result<Finding, Error> {
+    fn lost_slave(&self, endpoint: &Endpoint, slaves: &[Upper], object: String) -> Result<Finding, Error> {
         let Endpoint { netns, name, .. } = endpoint;
+        let place = slave_of(endpoint, slaves);
         let device = match &self.dataplane {
             Some(dataplane) if has_tcx() => dataplane.endpoint_device(endpoint.slot)?,
             _ => None,
         };
-        Ok(if let Some(ifindex) = device {
-            let found = format!("its slave, number {ifindex}, was moved out of '{}'", netns.label);
-            let action = format!("it stays enforced; to remove it: ipvlan-ctl detach {name}");
-            Finding::new(Kind::SlaveMoved, object, found, action, Mend::Not)
-        } else {
-            let found = format!("its slave is gone from '{}'", netns.label);
-            let action = format!("to attach it again, first: ipvlan-ctl detach {name}");
-            Finding::new(Kind::SlaveGone, object, found, action, Mend::Not)
-        })
+        let to_remove = format!("to remove it: ipvlan-ctl detach {name}");
+        let (found, action) = match (place, device) {
+            (Some(slave), _) => {
+                let found = format!("its slave was moved out of '{}': it is {slave}", netns.label);
+                // A classifier doesn't go along with what it is on.
+                let state = if device.is_some() { "it stays enforced" } else { "nothing it sends arrives" };
+                (found, format!("{state}; {to_remove}"))
+            }
+            (None, Some(ifindex)) => (
+                format!("its slave, number {ifindex}, was moved out of '{}'", netns.label),
+                format!("it stays enforced; {to_remove}"),
+            ),
+            (None, None) => {
+                let found = format!("its slave is gone from '{}'", netns.label);
+                let action = format!("to attach it again, first: ipvlan-ctl detach {name}");
+                return Ok(Finding::new(Kind::SlaveGone, object, found, action, Mend::Not));
+            }
+        };
+        Ok(Finding::new(Kind::SlaveMoved, object, found, action, Mend::Not))
     }
 
     fn survey_slots(&self, dataplane: &Dataplane, findings: &mut Vec<Finding>) -> Result<(), Error> {
@@ -310,38 +348,16 @@ impl Report {
         Ok(())
     }
 
-    fn survey_foreign(&self, netlink: &Netlink, findings: &mut Vec<Finding>) -> Result<(), Error> {
-        let mut parents = Vec::new();
-        for parent in &self.parents {
-            parents.extend(device(netlink, parent)?.map(|device| (parent, device.index)));
+    fn survey_foreign(&self, slaves: &[Upper], findings: &mut Vec<Finding>) {
+        let place = |slave: &Upper| (slave.cookie, slave.link.index);
+        let own = self.endpoints.iter().filter_map(|endpoint| slave_of(endpoint, slaves)).map(place);
+        let own: BTreeSet<_> = own.collect();
+        for slave in slaves.iter().filter(|slave| !own.contains(&place(slave))) {
+            let object = named("parent", &slave.parent);
+            let found = format!("ipvlan slave {slave} is no endpoint's");
+            let action = format!("remove it: {}", slave.removal());
+            findings.push(Finding::new(Kind::ForeignSlave, object, found, action, Mend::Not));
         }
-        if parents.is_empty() {
-            return Ok(());
-        }
-        let home = Netns::current()?;
-        let named: BTreeMap<u64, String> = Netns::names()
-            .into_iter()
-            .filter_map(|name| Some((Netns::named(&name).ok()?.identity().cookie, name)))
-            .collect();
-        for netns in Netns::all() {
-            // It may end while it is looked at.
-            let Ok(inside) = Netlink::open_in(&netns) else { continue };
-            let cookie = netns.identity().cookie;
-            let place = named.get(&cookie).unwrap_or(&netns.identity().label);
-            for (parent, ifindex) in &parents {
-                for slave in inside.slaves_on(*ifindex, &home)? {
-                    let is_own = |it: &Endpoint| it.ifindex == slave.index && it.netns.cookie == cookie;
-                    if self.endpoints.iter().any(is_own) {
-                        continue;
-                    }
-                    let found = format!("ipvlan slave {} in '{place}' is no endpoint's", slave.name);
-                    let action = format!("remove it there: ip link del {}", slave.name);
-                    let object = format!("parent {}", parent.name);
-                    findings.push(Finding::new(Kind::ForeignSlave, object, found, action, Mend::Not));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// What findings about a network, its parent and its endpoints call them.
@@ -363,6 +379,13 @@ impl Report {
     fn has_owner(&self, slot: Slot) -> bool {
         self.parent(slot).is_some() || self.endpoints.iter().any(|endpoint| endpoint.slot == slot)
     }
+}
+
+/// The endpoint's slave, at home or else where it was moved: its number was drawn from too many to be met by chance. Others may
+/// choose the same for theirs, so that only one is taken for it.
+fn slave_of<'u>(endpoint: &Endpoint, slaves: &'u [Upper]) -> Option<&'u Upper> {
+    let mut own = slaves.iter().filter(|slave| slave.link.index == endpoint.ifindex);
+    own.clone().find(|slave| slave.cookie == endpoint.netns.cookie).or_else(|| own.next())
 }
 
 fn half_made(object: String, state: State) -> Finding {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Error, Session};
+use super::{Error, Session, progress};
 
 /// What came of the programs on one parent, with those that it has on `lo`, or on one endpoint's slave.
 #[derive(Debug)]
@@ -28,15 +28,18 @@ impl Session {
         }
         let mut swapped = Vec::new();
         let mut parents = BTreeSet::new();
+        let networks: Vec<_> = networks.into_iter().filter(|it| parents.insert(it.parent)).collect();
+        let endpoints = self.store.endpoints()?;
+        let total = networks.len() + endpoints.len();
         for network in networks {
-            if parents.insert(network.parent) {
-                let name = network.parent_name.to_string();
-                let result = self.foundation(network).and_then(|mut parent| parent.attach_programs());
-                swapped.push(Swapped { name, kind: "parent", result });
-            }
+            let name = network.parent_name.to_string();
+            progress::note("swap", swapped.len(), total, format!("parent {name}"));
+            let result = self.foundation(network).and_then(|mut parent| parent.attach_programs());
+            swapped.push(Swapped { name, kind: "parent", result });
         }
-        for endpoint in self.store.endpoints()? {
+        for endpoint in endpoints {
             let name = endpoint.name.to_string();
+            progress::note("swap", swapped.len(), total, format!("endpoint {name}"));
             let result = self.attachment(endpoint).and_then(|mut endpoint| endpoint.attach_programs());
             swapped.push(Swapped { name, kind: "endpoint", result });
         }

@@ -67,8 +67,8 @@ impl Store {
             .is_some();
         if !known {
             write.execute(
-                "INSERT INTO parent (slot, key, ifindex, name, mac, mode, made_qdisc, xdp, made)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "INSERT INTO parent (slot, key, ifindex, name, mac, mode, made_qdisc, xdp, made, has_xdp)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                 params![
                     parent.slot,
                     key_bytes(parent.key),
@@ -78,7 +78,8 @@ impl Store {
                     parent.mode.as_str(),
                     parent.made_qdisc,
                     parent.xdp.as_str(),
-                    parent.made.map(Made::as_str)
+                    parent.made.map(Made::as_str),
+                    parent.has_xdp
                 ],
             )?;
             note_slot(&write, parent.slot)?;
@@ -139,10 +140,10 @@ impl Store {
     }
 
     /// Notes which interfaces these parents are now; those that are none get a number that no interface has. An interface that
-    /// comes back is another one, whose qdisc we didn't make.
+    /// comes back is another one, whose qdisc we didn't make, and which may not take an XDP program.
     pub fn set_parent_ifindexes(&mut self, parents: &[(Slot, Option<u32>)]) -> Result<(), StoreError> {
         let write = self.db.transaction()?;
-        let update = "UPDATE parent SET ifindex = ?2, made_qdisc = 0 WHERE slot = ?1";
+        let update = "UPDATE parent SET ifindex = ?2, made_qdisc = 0, has_xdp = 0 WHERE slot = ?1";
         // Out of the way first: they may have each other's numbers.
         for (slot, _) in parents {
             write.execute(update, params![slot, i32::MAX - i32::from(*slot)])?;
@@ -158,6 +159,12 @@ impl Store {
     /// Notes whether we gave the parent its clsact qdisc.
     pub fn set_made_qdisc(&mut self, slot: Slot, made: bool) -> Result<(), StoreError> {
         self.db.execute("UPDATE parent SET made_qdisc = ?2 WHERE slot = ?1", params![slot, made])?;
+        Ok(())
+    }
+
+    /// Notes that the parent has taken an XDP program.
+    pub fn set_has_xdp(&mut self, slot: Slot) -> Result<(), StoreError> {
+        self.db.execute("UPDATE parent SET has_xdp = 1 WHERE slot = ?1", [slot])?;
         Ok(())
     }
 }
@@ -204,6 +211,7 @@ fn read_parent(row: &Row<'_>) -> rusqlite::Result<Parent> {
         mode: parsed(row, "mode", Mode::from_text)?,
         xdp: parsed(row, "xdp", Xdp::from_text)?,
         made_qdisc: row.get("made_qdisc")?,
+        has_xdp: row.get("has_xdp")?,
         made: read_made(row)?,
     })
 }

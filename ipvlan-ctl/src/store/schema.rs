@@ -80,6 +80,9 @@ ALTER TABLE network ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE pool ADD COLUMN range TEXT;
 ALTER TABLE pool ADD COLUMN aux TEXT NOT NULL DEFAULT '{}';
 ",
+    "
+ALTER TABLE parent ADD COLUMN has_xdp INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// The version that this program writes.

@@ -29,6 +29,7 @@ pub(crate) fn parent(slot: Slot) -> Parent {
         mode: crate::model::Mode::L2,
         xdp: crate::model::Xdp::Auto,
         made_qdisc: false,
+        has_xdp: false,
         made: None,
     }
 }

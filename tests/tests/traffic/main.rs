@@ -12,6 +12,7 @@ mod isolation;
 mod kill_points;
 mod lab;
 mod lifecycle;
+mod macvlan;
 mod modes;
 mod monitor;
 mod names;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         walk::tests(),
         swap::tests(),
         lifecycle::tests(),
+        macvlan::tests(),
         capacity::tests(),
         changed::tests(),
         duplicates::tests(),

@@ -236,7 +236,7 @@ fn programs(lab: &Lab) -> Result<Vec<String>> {
     Ok(found)
 }
 
-fn programs_on(netns: &Netns, side: &str) -> Result<String> {
+pub(crate) fn programs_on(netns: &Netns, side: &str) -> Result<String> {
     if kernel_version() < (6, 6) {
         return netns.tc(&format!("filter show dev {INTERFACE} {side}"));
     }

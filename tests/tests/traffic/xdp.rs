@@ -1,5 +1,15 @@
 //! The parent's XDP program: what the wire may not send ends in the driver, and all else goes on as without it.
 
+use std::{
+    ffi::CString,
+    fs,
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+};
+
 use anyhow::{Result, ensure};
 use ipvlan_common::DropReason;
 use ipvlan_tests::{
@@ -8,9 +18,13 @@ use ipvlan_tests::{
     sandbox::{HOST, INTERFACE, LAN},
 };
 use libtest_mimic::Trial;
+use nix::{errno::Errno, libc};
 use serde_json::Value;
 
-use crate::lab::{FROM_LAN, Lab, PARENT, SHARED, TO_LAN};
+use crate::{
+    lab::{FROM_LAN, Lab, PARENT, SHARED, TO_LAN},
+    reconcile::{link_pin, reconcile},
+};
 
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
 const NET: Network = Network::bridge("db_net", 1);
@@ -22,6 +36,9 @@ pub(crate) fn tests() -> Vec<Trial> {
     ];
     for (setting, early) in [("native", true), ("generic", true), ("auto", true), ("off", false)] {
         tests.push(test(&format!("xdp::{setting}"), NEEDS, move || refuses_early(setting, early)));
+    }
+    for setting in ["auto", "native", "generic"] {
+        tests.push(test(&format!("xdp::{setting}_is_put_back"), NEEDS, move || put_back(setting)));
     }
     tests
 }
@@ -102,7 +119,58 @@ fn falls_back() -> Result<()> {
     ensure!(made.status.success(), "xdp=auto: {warning}");
     ensure!(warning.starts_with("warning: `plain` takes no XDP program"), "no warning: {warning}");
     ensure!(!has_xdp(&sandbox, "plain")?, "a dummy has an XDP program");
+    let found = reconcile(&sandbox, "--dry-run")?;
+    ensure!(found.is_empty(), "it misses what there never was: {found:?}");
     sandbox.ctl("network rm n").map(|_printed| ())
+}
+
+/// ip(8) can't take it off, and whoever can is found out.
+fn put_back(setting: &'static str) -> Result<()> {
+    let sandbox = Sandbox::new(Maker::Ctl)?;
+    sandbox.network(&NET.xdp(setting))?;
+    for mode in ["xdp", "xdpdrv", "xdpgeneric"] {
+        // Refused, or of no effect where another mode has the program.
+        let _refused = sandbox.host.ip(&format!("link set {INTERFACE} {mode} off"));
+        ensure!(has_xdp(&sandbox, INTERFACE)?, "'{mode} off' takes the program off");
+    }
+    let pin = link_pin(&sandbox, "1", "parent_xdp");
+    for take_off in [detach_link, unpin] {
+        take_off(&pin)?;
+        ensure!(!has_xdp(&sandbox, INTERFACE)?, "the program is still there");
+        let missing = |outcome: &str| vec![("xdp-missing".to_owned(), outcome.to_owned())];
+        let found = reconcile(&sandbox, "--dry-run")?;
+        ensure!(found == missing("mendable"), "xdp={setting}: {found:?}");
+        let audit = sandbox.try_ctl("--format json audit")?;
+        let audit = String::from_utf8_lossy(&audit.stdout).into_owned();
+        ensure!(audit.contains("xdp-missing"), "the audit doesn't find it: {audit}");
+        let found = reconcile(&sandbox, "")?;
+        ensure!(found == missing("mended"), "xdp={setting}: {found:?}");
+        ensure!(has_xdp(&sandbox, INTERFACE)?, "it isn't back");
+    }
+    Ok(())
+}
+
+fn unpin(pin: &Path) -> Result<()> {
+    Ok(fs::remove_file(pin)?)
+}
+
+/// What `bpftool link detach` does: the link stays, on nothing.
+fn detach_link(pin: &Path) -> Result<()> {
+    const BPF_OBJ_GET: libc::c_int = 7;
+    const BPF_LINK_DETACH: libc::c_int = 34;
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    let get = [path.as_ptr() as u64, 0];
+    let bpf = |command: libc::c_int, attributes: &[u64]| {
+        // SAFETY: the attributes are plain numbers, of the size given, and the path outlives the call.
+        let result =
+            unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_ptr(), size_of_val(attributes)) };
+        Errno::result(result)
+    };
+    let link = i32::try_from(bpf(BPF_OBJ_GET, &get)?)?;
+    // SAFETY: the kernel has just opened it for us.
+    let link = unsafe { OwnedFd::from_raw_fd(link) };
+    bpf(BPF_LINK_DETACH, &[u64::try_from(link.as_raw_fd())?])?;
+    Ok(())
 }
 
 fn one_setting() -> Result<()> {

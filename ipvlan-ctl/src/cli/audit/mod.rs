@@ -10,6 +10,7 @@ use comfy_table::{Cell, Color};
 
 use super::{
     Format,
+    progress::shown,
     render::{json, print_wrapped_table},
 };
 use crate::service::{
@@ -56,7 +57,8 @@ impl Audit {
         if self.attack {
             return self.how.execute(format);
         }
-        let risks = judge(&Evidence::gather(root, self.network.as_deref())?);
+        let evidence = shown(format, "audit", || Evidence::gather(root, self.network.as_deref()));
+        let risks = judge(&evidence?);
         if format == Format::Json {
             json(&risks);
         } else if risks.is_empty() {

@@ -7,6 +7,7 @@ use crate::{
     service::{
         Error, Finding, Report, Root,
         doctor::{Setting, setting},
+        progress,
         slave::{self, Inside},
     },
 };
@@ -62,7 +63,11 @@ impl Evidence {
         }
         let processes = Processes::gather();
         let mut endpoints = Vec::new();
-        for endpoint in report.endpoints.iter().filter(|endpoint| endpoint.state == State::Up) {
+        for (done, endpoint) in report.endpoints.iter().enumerate() {
+            progress::note("audit", done, report.endpoints.len(), format!("endpoint {}", endpoint.name));
+            if endpoint.state != State::Up {
+                continue;
+            }
             let Some(own) = report.networks.iter().find(|it| it.id == endpoint.network) else { continue };
             if network.is_some_and(|name| own.spec.name.as_str() != name) {
                 continue;
