@@ -51,8 +51,7 @@ impl Command {
     fn attack(&self, kernel: Version, ctl: &Path) -> Result<(u8, Vec<PathBuf>)> {
         let (shared, echo) = (vm::out()?, Echo::Lines(kernel.as_str()));
         let names = ["html", "json"].map(|ending| format!("audit-{kernel}.{ending}"));
-        let mut argv: Vec<String> =
-            [&ctl.to_string_lossy(), "audit", "--attack"].map(|word| word.to_owned()).into();
+        let mut argv: Vec<String> = [&ctl.to_string_lossy(), "audit", "--attack"].map(str::to_owned).into();
         if self.faults {
             argv.push("--faults".to_owned());
             return Ok((Vm::new(kernel).run(argv, &dirs::workspace(), &[].into(), echo)?.status, Vec::new()));

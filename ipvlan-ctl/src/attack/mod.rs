@@ -1,8 +1,8 @@
 //! Attacks on stock ipvlan and on ours, side by side, in a sandbox of their own.
 //!
-//! A case ([`case`], listed in [`cases`]) is an act with a marker in it. Each is tried in every setting, on stock ipvlan made with
+//! A case (`case`, listed in `cases`) is an act with a marker in it. Each is tried in every setting, on stock ipvlan made with
 //! ip(8) and on networks made by this very program; all places where the marker may come out are watched at once, for as long as
-//! the setting lasts. [`matrix`] judges what was seen.
+//! the setting lasts. `matrix` judges what was seen.
 
 mod case;
 mod cases;

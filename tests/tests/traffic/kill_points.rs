@@ -84,14 +84,14 @@ const CASES: [Case; 10] = [
     Case {
         each: &[CREATE, ATTACH_A, ATTACH_B],
         dies: "network rm --force db_net",
-        every: 3,
+        every: 4,
         has: all_steps,
         ..case("network_rm_force")
     },
     Case {
         each: &[CREATE, CREATE_DUMMY],
         dies: "network prune --force",
-        every: 3,
+        every: 4,
         has: network_steps,
         ..case("network_prune")
     },
@@ -99,7 +99,7 @@ const CASES: [Case; 10] = [
         once: &[CREATE],
         dies: "run --network db_net --name r --no-probe -- true",
         next: "detach r",
-        every: 3,
+        every: 4,
         has: endpoint_steps,
         ..case("run")
     },
@@ -113,6 +113,7 @@ const CASES: [Case; 10] = [
         once: &[CREATE, ATTACH_A],
         damage: Some(lose_pins),
         dies: "reconcile",
+        every: 5,
         has: || vec!["parent_egress", "slave_egress"],
         ..case("reconcile_after_lost_pins")
     },
@@ -120,6 +121,7 @@ const CASES: [Case; 10] = [
         once: &[CREATE, ATTACH_A],
         damage: Some(meddle),
         dies: "reconcile",
+        every: 5,
         has: || vec!["mend", "parent_egress", "slave_egress"],
         ..case("reconcile_after_meddling")
     },
