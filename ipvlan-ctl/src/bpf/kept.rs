@@ -8,22 +8,21 @@ use std::{
 use ipvlan_common::{
     Slot, SlotEntry,
     schema::{IPV4_MAP, IPV6_MAP, SLOT_MAP},
-    types::Key,
 };
 
 use super::{BpfError, Dataplane, tables::map};
 
 impl Dataplane {
-    /// The slots that verifying programs know, with their keys.
+    /// The slots that verifying programs know, and what they know of them.
     ///
     /// # Errors
     /// Where the map refuses.
-    pub fn slots(&self) -> Result<BTreeMap<Slot, Key>, BpfError> {
+    pub fn slots(&self) -> Result<BTreeMap<Slot, SlotEntry>, BpfError> {
         let mut slots = BTreeMap::new();
         for (slot, entry) in (0..=self.capacity()).zip(self.tables.slots.iter()) {
             let entry = entry.map_err(map(SLOT_MAP, "read"))?;
             if entry != SlotEntry::default() {
-                slots.insert(slot, entry.key);
+                slots.insert(slot, entry);
             }
         }
         Ok(slots)

@@ -14,6 +14,28 @@ use crate::{
 
 const LINK_LOCAL_PREFIX: u8 = 64;
 
+/// What programs are told of an endpoint.
+pub(super) fn identity(endpoint: &Endpoint, network: &Network, parent: &Parent) -> EndpointIdentity {
+    let Addresses { ipv4, ipv6, link_local } = endpoint.addresses;
+    let pool = ipv4.and_then(|address| network.spec.pool_of(address.into()));
+    let prefix = pool.map(|pool| pool.subnet.prefix_len());
+    EndpointIdentity {
+        slot: endpoint.slot,
+        key: endpoint.key,
+        network: network.id,
+        internal: network.spec.internal,
+        private: network.spec.flag == Flag::Private,
+        mode: network.spec.mode,
+        multicast: network.spec.multicast,
+        multicast_rate: Some(network.spec.multicast_rate).filter(|rate| *rate != 0),
+        parent: parent.slot,
+        mac: parent.mac,
+        ipv4: ipv4.zip(prefix).and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()),
+        ipv6,
+        link_local,
+    }
+}
+
 /// An endpoint being attached or detached.
 pub struct Attachment<'s> {
     pub(super) session: &'s mut Session,
@@ -32,24 +54,7 @@ impl Attachment<'_> {
     }
 
     pub(super) fn identity(&self) -> EndpointIdentity {
-        let Addresses { ipv4, ipv6, link_local } = self.endpoint.addresses;
-        let pool = ipv4.and_then(|address| self.network.spec.pool_of(address.into()));
-        let prefix = pool.map(|pool| pool.subnet.prefix_len());
-        EndpointIdentity {
-            slot: self.endpoint.slot,
-            key: self.endpoint.key,
-            network: self.network.id,
-            internal: self.network.spec.internal,
-            private: self.network.spec.flag == Flag::Private,
-            mode: self.network.spec.mode,
-            multicast: self.network.spec.multicast,
-            multicast_rate: Some(self.network.spec.multicast_rate).filter(|rate| *rate != 0),
-            parent: self.parent.slot,
-            mac: self.parent.mac,
-            ipv4: ipv4.zip(prefix).and_then(|(address, prefix)| Ipv4Net::new(address, prefix).ok()),
-            ipv6,
-            link_local,
-        }
+        identity(&self.endpoint, &self.network, &self.parent)
     }
 
     fn add_addresses(&mut self) -> Result<(), Error> {

@@ -45,6 +45,11 @@ impl NetworkStep {
     }
 }
 
+/// What programs are told of a parent whose networks have this flag.
+pub(super) const fn identity(parent: &Parent, flag: Flag) -> ParentIdentity {
+    ParentIdentity { slot: parent.slot, key: parent.key, mac: parent.mac, vepa: matches!(flag, Flag::Vepa) }
+}
+
 impl Foundation<'_> {
     /// Whether no other network uses what `used_by` says this one does: the first one makes the shared parts, the last
     /// one removes them.
@@ -59,8 +64,7 @@ impl Foundation<'_> {
     }
 
     pub(super) fn identity(&self) -> ParentIdentity {
-        let Parent { slot, key, mac, .. } = self.parent;
-        ParentIdentity { slot, key, mac, vepa: self.spec.flag == Flag::Vepa }
+        identity(&self.parent, self.spec.flag)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
+use ipvlan_common::SlotEntry;
 use serde::Serialize;
 
 use super::{
-    Error, Report,
+    Error, Report, endpoint, network,
     parent::device,
     progress,
     slave::{self, Inside},
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     bpf::{Dataplane, has_tcx},
-    model::{Endpoint, Parent, Slot, State, Xdp},
+    model::{Endpoint, Network, Parent, Slot, State, Xdp},
     netlink::Netlink,
     text_enum::text_enum,
 };
@@ -41,7 +42,7 @@ text_enum!(
         SlaveMoved = "slave-moved",
         /// An endpoint's slave lacks a program.
         SlaveUnenforced = "slave-unenforced",
-        /// The maps lack an entry.
+        /// The maps lack an entry, or have another one.
         EntryMissing = "entry-missing",
         /// The maps have an entry that nobody has.
         StrayEntry = "stray-entry",
@@ -286,24 +287,37 @@ impl Report {
 
     fn survey_slots(&self, dataplane: &Dataplane, findings: &mut Vec<Finding>) -> Result<(), Error> {
         let slots = dataplane.slots()?;
-        let parents = self.parents.iter().filter(|parent| self.is_in_use(parent.slot)).map(|parent| {
-            (parent.slot, parent.key, named("parent", &parent.name), Mend::ParentEntry(parent.slot))
-        });
-        let endpoints =
-            self.endpoints.iter().filter(|endpoint| endpoint.state == State::Up).map(|endpoint| {
-                (endpoint.slot, endpoint.key, named("endpoint", &endpoint.name), Mend::Entries(endpoint.slot))
-            });
-        for (slot, key, object, mend) in parents.chain(endpoints) {
-            if slots.get(&slot) != Some(&key) {
-                let found = "the maps don't know it, so what it sends is dropped";
-                findings.push(Finding::new(Kind::EntryMissing, object, found, PUT_ENTRIES_BACK, mend));
-            }
+        for (slot, due, object, mend) in self.due_entries() {
+            let found = match slots.get(&slot) {
+                Some(entry) if *entry == due => continue,
+                Some(entry) if entry.key == due.key => {
+                    "the maps have another network, address or setting for it"
+                }
+                _ => "the maps don't know it, so what it sends is dropped",
+            };
+            findings.push(Finding::new(Kind::EntryMissing, object, found, PUT_ENTRIES_BACK, mend));
         }
         for slot in slots.into_keys().filter(|slot| !self.has_owner(*slot)) {
             let (found, mend) = ("the maps have it, and nobody has its slot", Mend::DropSlot(slot));
             findings.push(Finding::new(Kind::StrayEntry, named("slot", slot), found, CLEAR_AWAY, mend));
         }
         Ok(())
+    }
+
+    /// What the maps have to know of parents and endpoints.
+    fn due_entries(&self) -> impl Iterator<Item = (Slot, SlotEntry, String, Mend)> {
+        let up = |network: &&Network| network.state == State::Up;
+        let parents = self.parents.iter().filter_map(move |parent| {
+            let network = self.networks.iter().filter(up).find(|network| network.parent == parent.slot)?;
+            let due = network::identity(parent, network.spec.flag).entry();
+            Some((parent.slot, due, named("parent", &parent.name), Mend::ParentEntry(parent.slot)))
+        });
+        let endpoints = self.endpoints.iter().filter(|endpoint| endpoint.state == State::Up);
+        parents.chain(endpoints.filter_map(|endpoint| {
+            let network = self.networks.iter().find(|network| network.id == endpoint.network)?;
+            let due = endpoint::identity(endpoint, network, self.parent(endpoint.parent)?).entry();
+            Some((endpoint.slot, due, named("endpoint", &endpoint.name), Mend::Entries(endpoint.slot)))
+        }))
     }
 
     fn survey_addresses(&self, dataplane: &Dataplane, findings: &mut Vec<Finding>) -> Result<(), Error> {

@@ -1,8 +1,16 @@
 //! What `audit` says of a machine that somebody has changed.
 
-use std::process::{Command, Stdio};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, Result, ensure};
+use aya::maps::Array;
+use ipvlan_common::{
+    SlotEntry,
+    schema::{SLAVE_EGRESS, SLOT_MAP},
+};
 use ipvlan_tests::{
     Network,
     harness::{Need, test},
@@ -11,7 +19,10 @@ use ipvlan_tests::{
 use libtest_mimic::Trial;
 use serde::Deserialize;
 
-use crate::lab::Lab;
+use crate::{
+    lab::Lab,
+    reconcile::{link_pin, map, open, slot_of},
+};
 
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
 const NET: Network = Network::bridge("db_net", 1);
@@ -82,7 +93,31 @@ fn changes() -> Result<()> {
     a.ip(&format!("{link} type ipvlan mode l2 vepa"))?;
     found("critical", "flag", "has the flag vepa", 5)?;
     a.ip(&format!("{link} type ipvlan mode l2 bridge"))?;
+
+    let slot = slot_of(&lab.sandbox, "a")?;
+    let number = slot.parse()?;
+    let mut slots: Array<_, SlotEntry> = open(&map(&lab.sandbox, SLOT_MAP))?;
+    let entry = slots.get(&number, 0)?;
+    slots.set(number, SlotEntry { network: entry.network + 1, ..entry }, 0)?;
+    found("high", "entry-missing", "another network", 4)?;
+    slots.set(number, entry, 0)?;
+
+    a.ip(&format!("link add link {INTERFACE} name spare type ipvlan mode l2 bridge"))?;
+    let (risks, code) = audit(&lab, "")?;
+    let is_it = |risk: &Risk| risk.check == "foreign-slave" && risk.evidence.contains("spare");
+    ensure!(code == 4 && risks.iter().any(is_it), "a foreign slave: {code}, {risks:?}");
+    a.ip("link del spare")?;
     let (risks, _) = audit(&lab, "")?;
     ensure!(risks.is_empty(), "all was undone: {risks:?}");
+
+    if Need::Tcx.missing().is_none() {
+        fs::remove_file(link_pin(&lab.sandbox, &slot, SLAVE_EGRESS))?;
+    } else {
+        a.tc(&format!("filter del dev {INTERFACE} egress"))?;
+    }
+    found("critical", "slave-unenforced", "a program of its slave is missing", 5)?;
+    lab.sandbox.ctl("reconcile")?;
+    let (risks, _) = audit(&lab, "")?;
+    ensure!(risks.is_empty(), "reconcile mends it: {risks:?}");
     Ok(())
 }
