@@ -145,10 +145,11 @@ impl World {
         }
         let network = self.attacker.network;
         host.ip_batch(&format!(
-            "neigh replace {} lladdr {gateway} dev {INTERFACE} nud permanent\n\
-             neigh replace {} lladdr {gateway} dev {INTERFACE} nud permanent\n",
-            network.ipv4(LAN),
-            network.ipv6(LAN),
+            "neigh replace {four} lladdr {gateway} dev {INTERFACE} nud permanent\n\
+             neigh replace {six} lladdr {gateway} dev {INTERFACE} nud permanent\n\
+             route add default via {four}\nroute add default via {six}\n",
+            four = network.ipv4(LAN),
+            six = network.ipv6(LAN),
             gateway = mac(LAN_MAC),
         ))
     }

@@ -120,8 +120,8 @@ impl PacketSocket {
         let address = link_address(self.ifindex, protocol)?;
         match sendto(self.file.as_raw_fd(), bytes, &address, flags) {
             Ok(sent) => Ok(Some(sent)),
-            // How a drop in the driver or in tc is reported.
-            Err(Errno::ENOBUFS) => Ok(None),
+            // How a drop in the driver or in tc is reported, and by ipvlan that the host has no route in modes l3 and l3s.
+            Err(Errno::ENOBUFS | Errno::ENETUNREACH | Errno::EHOSTUNREACH) => Ok(None),
             Err(error) => Err(error).context("send a frame"),
         }
     }

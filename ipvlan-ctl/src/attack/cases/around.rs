@@ -3,13 +3,14 @@
 use anyhow::Result;
 use ipvlan_common::DropReason::{Malformed, Unsealed};
 
-use super::{BOTH, V4, attack};
+use super::{BOTH, ROUTED, V4, attack};
 use crate::{
     attack::{
         case::{Act, Build, Capability, Case, Class, Expect},
         setting::{Family, Setting},
         world::{SHARED, TO_LAN, Who, World, keep},
     },
+    model::Flag,
     sandbox::{
         Door, INTERFACE, LAN, PARENT_MAC,
         frame::{self, Arp, Link},
@@ -19,24 +20,26 @@ use crate::{
 };
 
 pub(super) const CASES: &[Case] = &[
-    bypass("bypass-to-peer", "to a peer, past tc egress", to_peer),
-    bypass("bypass-as-gateway", "to a peer as the gateway, past tc egress", gateway_to_peer),
-    bypass("bypass-as-stranger-to-peer", "to a peer from far away, past tc egress", stranger_to_peer),
+    inside(bypass("bypass-to-peer", "to a peer, past tc egress", to_peer)),
+    inside(bypass("bypass-as-gateway", "to a peer as the gateway, past tc egress", gateway_to_peer)),
+    inside(bypass("bypass-as-stranger-to-peer", "to a peer from far away, past tc egress", stranger_to_peer)),
     bypass("bypass-to-host", "into the host, past tc egress", to_host),
-    bypass("bypass-to-other", "to another network, past tc egress", to_other),
+    inside(bypass("bypass-to-other", "to another network, past tc egress", to_other)),
     bypass("bypass-to-wire", "to the LAN, past tc egress", to_wire),
     bypass("bypass-as-peer", "to the LAN as a peer, past tc egress", peer_to_wire),
+    bypass("bypass-as-stranger", "to the LAN from far away, past tc egress", stranger_to_wire),
     Case {
-        // There the host sends it on as its own.
-        expect: |setting| {
-            if setting.is_l2() { unsealed(setting) } else { Expect { reasons: &[], ..unsealed(setting) } }
-        },
+        // In modes l3 and l3s nothing tells it from what the host sends to itself.
         advice: Some("run containers without CAP_NET_RAW, or use mode l2"),
-        ..bypass("bypass-as-stranger", "to the LAN from far away, past tc egress", stranger_to_wire)
+        ..bypass(
+            "bypass-as-stranger-to-host",
+            "into the host from far away, past tc egress",
+            stranger_to_host,
+        )
     },
     Case { families: V4, ..bypass("bypass-to-all", "a broadcast, past tc egress", broadcast) },
     Case { families: V4, ..bypass("bypass-arp", "\"the gateway's address is mine\", past tc egress", arp) },
-    xdp("xdp-to-peer", "to a peer, out of an AF_XDP socket", to_peer),
+    inside(xdp("xdp-to-peer", "to a peer, out of an AF_XDP socket", to_peer)),
     xdp("xdp-to-host", "into the host, out of an AF_XDP socket", to_host),
     xdp("xdp-to-wire", "to the LAN as a peer, out of an AF_XDP socket", peer_to_wire),
     xdp("xdp-as-stranger", "to the LAN from far away, out of an AF_XDP socket", stranger_to_wire),
@@ -56,6 +59,15 @@ const fn bypass(id: &'static str, what: &'static str, build: Build) -> Case {
 
 const fn xdp(id: &'static str, what: &'static str, build: Build) -> Case {
     attack(Class::Around, id, what, BOTH, Act::Send(Door::Xdp, build), unsealed)
+}
+
+/// To another endpoint.
+const fn inside(case: Case) -> Case {
+    let expect: fn(Setting) -> Expect = |setting| {
+        let routed = setting.flag == Flag::Vepa && !setting.is_l2();
+        if routed { Expect::pointless(ROUTED) } else { unsealed(setting) }
+    };
+    Case { expect, ..case }
 }
 
 fn unsealed(_: Setting) -> Expect {
@@ -92,6 +104,10 @@ fn peer_to_wire(world: &World, family: Family, marker: &[u8]) -> Result<Vec<u8>>
 
 fn stranger_to_wire(world: &World, family: Family, marker: &[u8]) -> Result<Vec<u8>> {
     world.udp(family, TO_LAN, Who::Stranger, Who::Gateway, marker)
+}
+
+fn stranger_to_host(world: &World, family: Family, marker: &[u8]) -> Result<Vec<u8>> {
+    world.udp(family, SHARED, Who::Stranger, Who::Host, marker)
 }
 
 fn broadcast(world: &World, _: Family, marker: &[u8]) -> Result<Vec<u8>> {

@@ -10,14 +10,14 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use ipvlan_common::DropReason::{Internal, Private};
 
-use super::{BOTH, V4, V6, group_or_nothing};
+use super::{BOTH, ROUTED, V4, V6, group_or_nothing};
 use crate::{
     attack::{
         case::{Act, Capability, Case, Class, Expect},
         setting::{Family, Place, Setting},
         world::{FROM_LAN, SHARED, TO_LAN, Who, World, keep},
     },
-    model::Flag,
+    model::{Flag, Mode},
     sandbox::{
         Door, Netns, PARENT_MAC,
         frame::{self, Arp, Link, PORT},
@@ -88,9 +88,9 @@ fn peer(setting: Setting) -> Expect {
     match setting {
         Setting { flag: Flag::Bridge, .. } => Expect::pass(&[Place::Peer]),
         Setting { flag: Flag::Private, .. } => Expect::drop(&[Private]),
-        Setting { flag: Flag::Vepa, internal: true, .. } => Expect::drop(&[Internal]).or_at(&[Place::Peer]),
-        Setting { flag: Flag::Vepa, .. } if setting.is_l2() => Expect::pass(&[Place::Wire, Place::Peer]),
-        Setting { flag: Flag::Vepa, .. } => Expect::pointless("the host's routes decide"),
+        Setting { flag: Flag::Vepa, .. } if !setting.is_l2() => Expect::pointless(ROUTED),
+        Setting { flag: Flag::Vepa, internal: true, .. } => Expect::drop(&[Internal]),
+        Setting { flag: Flag::Vepa, .. } => Expect::pass(&[Place::Wire, Place::Peer]),
     }
 }
 
@@ -99,13 +99,18 @@ fn wire(setting: Setting) -> Expect {
 }
 
 fn inward(setting: Setting) -> Expect {
-    if setting.internal { Expect::drop(&[Internal]) } else { Expect::pass(&[Place::Attacker]) }
+    // In mode l3s it comes by way of the host's stack.
+    let by_host = if setting.mode == Mode::L3s { &[Place::Host][..] } else { &[] };
+    if setting.internal { Expect::drop(&[Internal]) } else { Expect::pass(&[Place::Attacker]).or_at(by_host) }
 }
 
 /// A slave's filter for groups is a hash: who isn't asked may get it or not.
 fn own_detection(setting: Setting) -> Expect {
+    if !setting.is_l2() {
+        return Expect::pointless("slaves discover no neighbours");
+    }
     let expect = group_or_nothing(setting);
-    if setting.is_l2() && !setting.internal {
+    if !setting.internal {
         return Expect::pass(&[Place::Wire]).or_at(if setting.flag == Flag::Private {
             &[]
         } else {

@@ -46,6 +46,9 @@ const fn attack(
     Case { id, what, class, families, needs: Capability::NetRaw, act, expect, advice: None }
 }
 
+/// Why nothing is expected of a frame to a peer with VEPA in modes l3 and l3s.
+const ROUTED: &str = "the host routes it, and ipvlan's own lookup is off";
+
 /// Nowhere, which is found out when it is at the host. With VEPA that is when the switch has sent it back.
 fn not_to_host(setting: Setting) -> Expect {
     use ipvlan_common::DropReason::{HostFilter, Internal};

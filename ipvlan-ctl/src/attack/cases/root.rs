@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use anyhow::Result;
-use ipvlan_common::DropReason::{HostFilter, SourceIpv4, SourceIpv6, Unsealed};
+use ipvlan_common::DropReason::{HostFilter, Internal, SourceIpv4, SourceIpv6, Unsealed};
 
 use super::BOTH;
 use crate::attack::{
@@ -80,7 +80,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         advice: Some(NO_ADMIN),
         ..root("flip-mode", "into the host, after switching the parent's mode", BOTH, flip, |_| {
-            Expect::drop(&[HostFilter, Unsealed])
+            Expect::drop(&[HostFilter, Internal, Unsealed])
         })
     },
 ];
