@@ -5,7 +5,7 @@ use tracing::debug;
 use super::{Attachment, EndpointStep, Error, Foundation, Root, Session, Step as _};
 use crate::{
     bpf::{self, Dataplane, LOOPBACK},
-    model::{Network, Parent, Slot, State, Xdp},
+    model::{Endpoint, Network, Parent, Slot, State, Xdp},
     netlink::{Link, Netlink},
     store::Store,
 };
@@ -161,10 +161,10 @@ impl Session {
         what: &str,
         restore: impl Fn(&mut Attachment<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        for endpoint in self.store.endpoints()?.into_iter().filter(|endpoint| endpoint.state == State::Up) {
+        for endpoint in self.store.endpoints()?.into_iter().filter(Endpoint::is_complete) {
             let name = endpoint.name.clone();
             let mut attachment = self.attachment(endpoint)?;
-            if let Ok(Err(error)) = attachment.slave_inside().map(|_slave| restore(&mut attachment)) {
+            if let Ok(Err(error)) = attachment.slave_anywhere().map(|_slave| restore(&mut attachment)) {
                 self.warn(format!("putting the {what} of endpoint '{name}' back: {error}"));
             }
         }

@@ -198,6 +198,9 @@ impl Report {
 
     fn survey_endpoint(&self, endpoint: &Endpoint, findings: &mut Vec<Finding>) -> Result<(), Error> {
         let object = named("endpoint", &endpoint.name);
+        if endpoint.state == State::Offered {
+            return self.survey_offered(endpoint, object, findings);
+        }
         if endpoint.state != State::Up {
             findings.push(half_made(object, endpoint.state));
             return Ok(());
@@ -228,6 +231,26 @@ impl Report {
         Ok(())
     }
 
+    fn survey_offered(
+        &self,
+        endpoint: &Endpoint,
+        object: String,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), Error> {
+        match self.offered_is_enforced(endpoint)? {
+            None => {
+                let found = "its slave is gone, which its engine has not taken in";
+                findings.push(Finding::new(Kind::SlaveGone, object, found, CLEAR_AWAY, Mend::Begin));
+            }
+            Some(false) if self.dataplane.is_some() => {
+                let (found, mend) = ("a program of its slave is missing", Mend::Programs(endpoint.slot));
+                findings.push(Finding::new(Kind::SlaveUnenforced, object, found, PUT_PROGRAMS_BACK, mend));
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
     /// The user has lost an endpoint whose namespace lives on, and may not know.
     fn lost_slave(&self, endpoint: &Endpoint, object: String) -> Result<Finding, Error> {
         let Endpoint { netns, name, .. } = endpoint;
@@ -251,10 +274,9 @@ impl Report {
         let parents = self.parents.iter().filter(|parent| self.is_in_use(parent.slot)).map(|parent| {
             (parent.slot, parent.key, named("parent", &parent.name), Mend::ParentEntry(parent.slot))
         });
-        let endpoints =
-            self.endpoints.iter().filter(|endpoint| endpoint.state == State::Up).map(|endpoint| {
-                (endpoint.slot, endpoint.key, named("endpoint", &endpoint.name), Mend::Entries(endpoint.slot))
-            });
+        let endpoints = self.endpoints.iter().filter(|endpoint| endpoint.is_complete()).map(|endpoint| {
+            (endpoint.slot, endpoint.key, named("endpoint", &endpoint.name), Mend::Entries(endpoint.slot))
+        });
         for (slot, key, object, mend) in parents.chain(endpoints) {
             if slots.get(&slot) != Some(&key) {
                 let found = "the maps don't know it, so what it sends is dropped";
@@ -273,7 +295,7 @@ impl Report {
         for endpoint in &self.endpoints {
             for address in endpoint.addresses.iter() {
                 let slot = kept.remove(&(endpoint.parent, address));
-                if endpoint.state == State::Up && slot != Some(endpoint.slot) {
+                if endpoint.is_complete() && slot != Some(endpoint.slot) {
                     let object = named("endpoint", &endpoint.name);
                     let found = format!("the maps don't know its address {address}");
                     let mend = Mend::Entries(endpoint.slot);
@@ -319,6 +341,9 @@ impl Report {
             return Ok(());
         }
         let home = Netns::current()?;
+        // An engine takes its slaves from the host, and gives them back there.
+        let home_of =
+            |it: &Endpoint| if it.owner.is_some() { home.identity().cookie } else { it.netns.cookie };
         let named: BTreeMap<u64, String> = Netns::names()
             .into_iter()
             .filter_map(|name| Some((Netns::named(&name).ok()?.identity().cookie, name)))
@@ -330,7 +355,9 @@ impl Report {
             let place = named.get(&cookie).unwrap_or(&netns.identity().label);
             for (parent, ifindex) in &parents {
                 for slave in inside.slaves_on(*ifindex, &home)? {
-                    let is_own = |it: &Endpoint| it.ifindex == slave.index && it.netns.cookie == cookie;
+                    let is_own = |it: &Endpoint| {
+                        it.ifindex == slave.index && [it.netns.cookie, home_of(it)].contains(&cookie)
+                    };
                     if self.endpoints.iter().any(is_own) {
                         continue;
                     }

@@ -80,6 +80,12 @@ ALTER TABLE network ADD COLUMN labels TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE pool ADD COLUMN range TEXT;
 ALTER TABLE pool ADD COLUMN aux TEXT NOT NULL DEFAULT '{}';
 ",
+    "
+ALTER TABLE network ADD COLUMN owner TEXT;
+ALTER TABLE endpoint ADD COLUMN owner TEXT;
+CREATE UNIQUE INDEX network_owner ON network (owner);
+CREATE UNIQUE INDEX endpoint_owner ON endpoint (owner);
+",
 ];
 
 /// The version that this program writes.
