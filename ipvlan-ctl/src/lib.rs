@@ -1,7 +1,7 @@
 //! The controller: ipvlan networks, their endpoints, and the programs that isolate them.
 //!
-//! `cli` and `frontend` are doors to `service`, which alone combines the adapters `netlink`, `bpf`, `wire`, `store`, `hosts` and `ipam`; all speak
-//! in the types of `model`. There is no daemon: every command opens the store, does its plan, and ends.
+//! `cli` and `frontend` are doors to `service`, which alone combines the adapters `netlink`, `bpf`, `wire`, `store`, `hosts` and
+//! `ipam`; all speak in the types of `model`. What is enforced needs no daemon: every command opens the store, does its plan, and ends.
 
 pub mod bpf;
 pub mod cli;

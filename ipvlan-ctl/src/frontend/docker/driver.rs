@@ -309,3 +309,52 @@ fn joined(Offered { ifname, routes }: Offered) -> Joined {
     }
     joined
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docker_gets_an_interface_and_its_routes() {
+        let offered = |routes| Offered { ifname: "ipvlan1".into(), routes };
+        let answer = |routes| serde_json::to_value(joined(offered(routes))).unwrap();
+        let name = json!({"SrcName": "ipvlan1", "DstPrefix": "eth"});
+        assert_eq!(answer(Vec::new()), json!({"InterfaceName": name, "DisableGatewayService": true}));
+        let gateways = ["10.66.0.1", "fd00:68::1"].map(|text| DefaultRoute::Via(text.parse().unwrap()));
+        assert_eq!(
+            answer(gateways.to_vec()),
+            json!({"InterfaceName": name, "Gateway": "10.66.0.1", "GatewayIPv6": "fd00:68::1", "DisableGatewayService": true})
+        );
+        let connected = [true, false].map(|ipv4| DefaultRoute::Connected { ipv4 });
+        let route = |destination| json!({"Destination": destination, "RouteType": 1, "NextHop": ""});
+        assert_eq!(
+            answer(connected.to_vec()),
+            json!({"InterfaceName": name, "StaticRoutes": [route("0.0.0.0/0"), route("::/0")], "DisableGatewayService": true})
+        );
+    }
+
+    #[test]
+    fn addresses_have_their_subnets_prefix() {
+        let raw = RawNetwork {
+            name: "n".into(),
+            subnets: vec!["10.66.0.0/24".into()],
+            options: vec!["parent=eth0".into()],
+            ..RawNetwork::default()
+        };
+        let spec = NetworkSpec::parse(&raw).unwrap();
+        let host = |text| host_of(&spec, text).map_err(|error| error.text());
+        assert_eq!(host("10.66.0.2/24"), Ok("10.66.0.2".into()));
+        assert_eq!(
+            host("10.66.0.2/16"),
+            Err("invalid address 10.66.0.2/16: its subnet is 10.66.0.0/24".into())
+        );
+        assert!(host("x").is_err());
+    }
+
+    #[test]
+    fn names_and_labels() {
+        assert_eq!(short("0123456789abcdef"), "0123456789ab");
+        assert_eq!(short("0"), "0");
+        assert_eq!(label(Path::new("/var/run/docker/netns/cdc4")), "docker:cdc4");
+    }
+}

@@ -9,7 +9,13 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-use std::{convert::Infallible, path::Path, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    path::Path,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use driver::CallError;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -37,7 +43,9 @@ pub const SOCKET: &str = "/run/docker/plugins/ipvlan-ebpf.sock";
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.docker.plugins.v1.2+json");
 /// No request of Docker's comes near it.
 const MAX_BODY: usize = 1 << 20;
-/// How long a server that fails to accept waits until it tries again.
+/// How long a container may take to start.
+const MOVE: Duration = Duration::from_secs(60);
+/// How long it is until the next look or try.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What every call needs.
@@ -95,6 +103,21 @@ async fn listen(driver: Arc<Driver>, socket: &Socket) -> Result<(), Error> {
     Ok(())
 }
 
+/// Waits until Docker has moved the slave `ifname` off the host, which it doesn't tell us, and has the store learn of it.
+async fn settle(driver: Arc<Driver>, ifname: String) {
+    let slave = Path::new("/sys/class/net").join(ifname);
+    let deadline = Instant::now() + MOVE;
+    while slave.exists() && Instant::now() < deadline {
+        tokio::time::sleep(PAUSE).await;
+    }
+    // Every command that changes something does this when it begins, too; so what fails here is no loss.
+    let settled = tokio::task::spawn_blocking(move || match Session::begin(&driver.root) {
+        Ok(mut session) => (driver.warn)(&session.take_warnings()),
+        Err(error) => (driver.warn)(&[error.to_string()]),
+    });
+    drop(settled.await);
+}
+
 /// Answers one request. The services block, and wait for each other's lock, so each call has a thread of its own.
 async fn respond<B>(driver: Arc<Driver>, request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible>
 where
@@ -113,8 +136,9 @@ where
         }
     };
     let path = head.uri.path().to_owned();
+    let answering = Arc::clone(&driver);
     let answer = tokio::task::spawn_blocking(move || {
-        let result = driver::call(&driver.root, &*driver.warn, &path, &body);
+        let result = driver::call(&answering.root, &*answering.warn, &path, &body);
         match &result {
             Ok(answer) => debug!(%path, %answer, "docker"),
             Err(error) => debug!(%path, %error, "docker"),
@@ -122,7 +146,12 @@ where
         result
     });
     Ok(match answer.await {
-        Ok(Ok(answer)) => response(StatusCode::OK, &answer),
+        Ok(Ok(answer)) => {
+            if let Some(ifname) = answer["InterfaceName"]["SrcName"].as_str() {
+                tokio::spawn(settle(driver, ifname.to_owned()));
+            }
+            response(StatusCode::OK, &answer)
+        }
         // Docker shows an error of ours as it is, and takes any other status for a broken plugin.
         Ok(Err(error)) => failure(status_of(&error), &error.text()),
         Err(panic) => failure(StatusCode::INTERNAL_SERVER_ERROR, &panic.to_string()),
