@@ -2,14 +2,21 @@
 
 use std::{
     io::{Read as _, Write as _},
-    os::unix::net::UnixStream,
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixListener, UnixStream},
+    },
     path::PathBuf,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 
 use crate::Sandbox;
@@ -40,6 +47,30 @@ impl Plugin {
             thread::sleep(PAUSE);
         }
         Ok(plugin)
+    }
+
+    /// Starts it as systemd does, with a socket that listens already.
+    ///
+    /// # Errors
+    /// Fails if it can't be started.
+    pub fn activate(sandbox: &Sandbox) -> Result<Self> {
+        let socket = sandbox.root().join("activated.sock");
+        let listener = UnixListener::bind(&socket)?;
+        let ctl = sandbox.ctl_command()?;
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(r#"LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" serve 3<&0 0</dev/null"#);
+        shell.arg(ctl.get_program()).stdin(OwnedFd::from(listener)).stdout(Stdio::null());
+        shell.envs(ctl.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Ok(Self { child: sandbox.host.spawn(&mut shell)?, socket })
+    }
+
+    /// Ends it as systemd does; returns whether it ended well.
+    ///
+    /// # Errors
+    /// Fails if it has ended already.
+    pub fn stop(&mut self) -> Result<bool> {
+        kill(Pid::from_raw(self.child.id().try_into()?), Signal::SIGTERM)?;
+        Ok(self.child.wait()?.success())
     }
 
     /// Where it listens.

@@ -23,6 +23,7 @@ const TCX: &[Need] = &[Need::Root, Need::Ipvlan, Need::Tcx];
 pub(crate) fn tests() -> Vec<Trial> {
     vec![
         test("plugin::a_call_may_come_again", TCX, again),
+        test("plugin::a_socket_of_systemds_is_used_and_stays", &[Need::Root], sockets),
         test("plugin::killed_at_a_call", TCX, killed),
         test("plugin::what_docker_released_is_given_again", TCX, given_again),
         test(
@@ -204,6 +205,20 @@ fn given_again() -> Result<()> {
     sandbox.ctl(&format!("detach {name}"))?;
     sandbox.ctl(&format!("network rm --force {}", &ID[..12]))?;
     is_reconciled(&sandbox)
+}
+
+fn sockets() -> Result<()> {
+    let sandbox = Sandbox::new(Maker::Ctl)?;
+    let mut own = Plugin::start(&sandbox)?;
+    let output = sandbox.try_ctl(&format!("serve --socket {}", own.socket().display()))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success() && said.contains("another server listens at"), "{said}");
+    ensure!(own.stop()? && !own.socket().exists(), "it doesn't end well, or leaves its socket");
+    let mut given = Plugin::activate(&sandbox)?;
+    let capabilities = given.call("GetCapabilities", &Value::Null)?;
+    ensure!(capabilities["Scope"] == "local", "{capabilities}");
+    ensure!(given.stop()? && given.socket().exists(), "it doesn't end well, or takes systemd's socket away");
+    Ok(())
 }
 
 fn refused() -> Result<()> {
