@@ -30,8 +30,9 @@ fn test(name: &str, body: fn(&mut Engine) -> Result<()>) -> Trial {
             none => none.insert(Engine::start().context("start Docker")?),
         };
         engine.clear()?;
-        body(engine).with_context(|| {
-            format!("dockerd:\n{}\nserve:\n{}", engine.log_of("dockerd"), engine.log_of("serve"))
+        body(engine).inspect_err(|error| {
+            // The others take minutes, and their ends are behind it.
+            eprintln!("{error:?}\ndockerd:\n{}\nserve:\n{}", engine.log_of("dockerd"), engine.log_of("serve"));
         })
     })
 }
