@@ -91,8 +91,15 @@ impl Engine {
             "--default-runtime=crun",
         ]);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        self.dockerd = Some(command.spawn().context("start dockerd")?);
-        wait("dockerd to answer", || Ok(self.try_docker("version")?.status.success()))
+        let mut dockerd = command.spawn().context("start dockerd")?;
+        let answer = wait("dockerd to answer", || {
+            if let Some(status) = dockerd.try_wait()? {
+                bail!("dockerd has ended, {status}: {}", self.log_of("dockerd"));
+            }
+            Ok(self.try_docker("version")?.status.success())
+        });
+        self.dockerd = Some(dockerd);
+        answer
     }
 
     fn import(&self) -> Result<()> {

@@ -10,12 +10,12 @@ use super::apt::{Apt, has_candidate};
 use super::tools::Group;
 use crate::dirs;
 
-/// The daemon, what runs its containers, and the one program of their image.
-const PACKAGES: [&str; 3] = ["docker.io", "containerd", "busybox-static"];
+/// The daemon, what it doesn't start without, and the one program of its containers' image.
+const PACKAGES: [&str; 4] = ["docker.io", "containerd", "runc", "busybox-static"];
 /// Newer Debians have the client in a package of its own.
 const CLIENT: &str = "docker-cli";
 /// What must be there.
-const FILES: [&str; 3] = ["usr/sbin/dockerd", "usr/bin/docker", "usr/bin/containerd"];
+const FILES: [&str; 4] = ["usr/sbin/dockerd", "usr/bin/docker", "usr/bin/containerd", "usr/sbin/runc"];
 
 /// Where the packages are unpacked.
 pub(crate) fn dir() -> Result<PathBuf> {
