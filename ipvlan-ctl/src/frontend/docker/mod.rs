@@ -27,6 +27,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
+use nix::sys::signal::{SigHandler, Signal, signal as handle_signal};
 use serde_json::{Value, json};
 use socket::Socket;
 use tokio::{
@@ -63,21 +64,23 @@ pub fn serve(
     socket: &Path,
     warn: impl Fn(&[String]) + Send + Sync + 'static,
 ) -> Result<(), Error> {
-    let socket = Socket::open(socket)?;
-    // After a reboot, parents are enforced before the first container comes.
-    match Session::begin(&root) {
-        Ok(mut session) => warn(&session.take_warnings()),
-        Err(error) => warn(&[error.to_string()]),
-    }
+    // Who goes away in the middle of an answer must not end us; commands have the default.
+    // SAFETY: ignoring a signal needs no handler.
+    unsafe { handle_signal(Signal::SIGPIPE, SigHandler::SigIgn) }
+        .map_err(|errno| Error::Wait(errno.into()))?;
     let driver = Arc::new(Driver { root, warn: Box::new(warn) });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(Error::Wait)?.block_on(listen(driver, &socket))
+    runtime.map_err(Error::Wait)?.block_on(listen(driver, socket))
 }
 
-async fn listen(driver: Arc<Driver>, socket: &Socket) -> Result<(), Error> {
-    let listener = socket.listener.try_clone().and_then(UnixListener::from_std).map_err(Error::Wait)?;
+async fn listen(driver: Arc<Driver>, path: &Path) -> Result<(), Error> {
+    // Before there is a socket: whoever finds it can end us in good order.
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Wait)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Wait)?;
+    let socket = Socket::open(path)?;
+    let listener = socket.listener.try_clone().and_then(UnixListener::from_std).map_err(Error::Wait)?;
+    // After a reboot, parents are enforced before the first container comes.
+    look(&driver).await;
     let connections = GracefulShutdown::new();
     loop {
         let stream = tokio::select! {
@@ -103,6 +106,17 @@ async fn listen(driver: Arc<Driver>, socket: &Socket) -> Result<(), Error> {
     Ok(())
 }
 
+/// Does what every command does when it begins: puts back what was lost, and notes what Docker has taken in.
+async fn look(driver: &Arc<Driver>) {
+    let driver = Arc::clone(driver);
+    let look = move || match Session::begin(&driver.root) {
+        Ok(mut session) => (driver.warn)(&session.take_warnings()),
+        Err(error) => (driver.warn)(&[error.to_string()]),
+    };
+    // What fails here is no loss: the next command does it.
+    drop(tokio::task::spawn_blocking(look).await);
+}
+
 /// Waits until Docker has moved the slave `ifname` off the host, which it doesn't tell us, and has the store learn of it.
 async fn settle(driver: Arc<Driver>, ifname: String) {
     let slave = Path::new("/sys/class/net").join(ifname);
@@ -110,12 +124,7 @@ async fn settle(driver: Arc<Driver>, ifname: String) {
     while slave.exists() && Instant::now() < deadline {
         tokio::time::sleep(PAUSE).await;
     }
-    // Every command that changes something does this when it begins, too; so what fails here is no loss.
-    let settled = tokio::task::spawn_blocking(move || match Session::begin(&driver.root) {
-        Ok(mut session) => (driver.warn)(&session.take_warnings()),
-        Err(error) => (driver.warn)(&[error.to_string()]),
-    });
-    drop(settled.await);
+    look(&driver).await;
 }
 
 /// Answers one request. The services block, and wait for each other's lock, so each call has a thread of its own.
