@@ -72,7 +72,7 @@ fn pair(engine: &Engine, driver: &str) -> Result<[Netns; 2]> {
         engine.docker(&format!("run -d --network=pair --ip={address} --name={name} {IMAGE} sleep 9999"))?;
         engine.netns(name)
     };
-    Ok([container("a", A)?, container("b", B)?])
+    Ok([container("one", A)?, container("two", B)?])
 }
 
 fn watch(engine: &Engine, b: &Netns) -> Result<Watch> {

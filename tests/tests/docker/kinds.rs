@@ -31,20 +31,20 @@ fn container(engine: &Engine, name: &str) -> Result<()> {
 /// The built-in driver only leaves the default route out; a route is soon made.
 fn internal(engine: &mut Engine) -> Result<()> {
     network(engine, "--subnet=192.168.1.0/24 --internal -o parent=eth0")?;
-    container(engine, "a")?;
-    let netns = engine.netns("a")?;
+    container(engine, "one")?;
+    let netns = engine.netns("one")?;
     ensure!(netns.ip("route show default")?.is_empty(), "it has a default route");
     ensure!(netns.ip("-json link show")?.matches("ifname").count() == 2, "it has another way out");
     ensure!(!netns.pings("192.168.1.1", 56, 1)?, "an internal network reaches the wire");
-    container(engine, "b")?;
-    engine.docker("exec a ping -c 1 -W 10 b").map(drop)
+    container(engine, "two")?;
+    engine.docker("exec one ping -c 1 -W 10 two").map(drop)
 }
 
 fn without_a_parent(engine: &mut Engine) -> Result<()> {
     network(engine, "--subnet=192.168.1.0/24")?;
-    container(engine, "a")?;
-    container(engine, "b")?;
-    engine.docker("exec a ping -c 1 -W 10 b")?;
+    container(engine, "one")?;
+    container(engine, "two")?;
+    engine.docker("exec one ping -c 1 -W 10 two")?;
     let links = engine.sandbox.host.ip("-br link show type dummy")?;
     ensure!(links.starts_with("di-"), "{links}");
     engine.clear()?;
@@ -58,8 +58,8 @@ fn vlan(engine: &mut Engine) -> Result<()> {
     lan.ip(&format!("link add link {INTERFACE} name {INTERFACE}.10 type vlan id 10"))?;
     lan.ip_batch(&format!("addr add 192.168.10.1/24 dev {INTERFACE}.10\nlink set {INTERFACE}.10 up\n"))?;
     network(engine, "--subnet=192.168.10.0/24 -o parent=eth0.10")?;
-    container(engine, "a")?;
-    engine.docker("exec a ping -c 1 -W 10 192.168.10.1")?;
+    container(engine, "one")?;
+    engine.docker("exec one ping -c 1 -W 10 192.168.10.1")?;
     engine.clear()?;
     ensure!(engine.sandbox.host.ifindex("eth0.10").is_err(), "the VLAN outlives its network");
     lan.ip(&format!("link del {INTERFACE}.10")).map(drop)
@@ -67,8 +67,8 @@ fn vlan(engine: &mut Engine) -> Result<()> {
 
 fn routed(engine: &mut Engine, mode: &str) -> Result<()> {
     network(engine, &format!("--subnet=192.168.30.0/24 -o parent=eth0 -o ipvlan_mode={mode}"))?;
-    container(engine, "a")?;
-    let netns = engine.netns("a")?;
+    container(engine, "one")?;
+    let netns = engine.netns("one")?;
     let route = netns.ip("route show default")?;
     ensure!(route.trim().starts_with("default dev eth0"), "{route}");
     engine.sandbox.host.sysctl("net/ipv4/ip_forward", "1")?;
@@ -86,24 +86,24 @@ fn ipv6(engine: &mut Engine) -> Result<()> {
         engine,
         "--ipv6 --subnet=192.168.1.0/24 --subnet=fd00:1::/64 --gateway=fd00:1::1 -o parent=eth0 -o mtu=1400",
     )?;
-    for (name, address) in [("a", "fd00:1::11"), ("b", "fd00:1::12")] {
+    for (name, address) in [("one", "fd00:1::11"), ("two", "fd00:1::12")] {
         engine.docker(&format!("run -d --network=net --ip6={address} --name={name} {IMAGE} sleep 9999"))?;
     }
-    let (a, row) = (engine.netns("a")?, engine.row("192.168.1.2")?);
+    let (one, row) = (engine.netns("one")?, engine.row("192.168.1.2")?);
     ensure!(row["ipv6"] == "fd00:1::11", "{row}");
     for address in ["fd00:1::12", "fd00:1::1"] {
-        ensure!(a.pings(address, 56, 10)?, "{address} isn't reached");
+        ensure!(one.pings(address, 56, 10)?, "{address} isn't reached");
     }
-    ensure!(a.ip("-6 route show default")?.contains("via fd00:1::1"), "there is no default route");
+    ensure!(one.ip("-6 route show default")?.contains("via fd00:1::1"), "there is no default route");
     // The kernel gives the slave its link-local address, and we must have foreseen which.
     let link_local = row["link_local"].as_str().unwrap_or_default().to_owned();
-    let shown = a.ip("-6 addr show scope link dev eth0")?;
+    let shown = one.ip("-6 addr show scope link dev eth0")?;
     ensure!(shown.contains(&format!("inet6 {link_local}/64")), "{link_local} isn't in {shown}");
     ensure!(
-        a.pings(&format!("{}%eth0", link_local_of(engine, "192.168.1.3")?), 56, 10)?,
-        "b's isn't reached"
+        one.pings(&format!("{}%eth0", link_local_of(engine, "192.168.1.3")?), 56, 10)?,
+        "the other's isn't reached"
     );
-    let link = a.ip("link show eth0")?;
+    let link = one.ip("link show eth0")?;
     ensure!(link.contains("mtu 1400") && link.contains(&mac(PARENT_MAC)), "{link}");
     Ok(())
 }

@@ -24,18 +24,18 @@ pub(crate) fn tests() -> Vec<Trial> {
 /// A container that Docker starts whenever it is not running.
 fn lasting(engine: &Engine) -> Result<()> {
     engine.docker("network create -d ipvlan-ebpf --subnet=192.168.1.0/24 -o parent=eth0 net")?;
-    engine.docker(&format!("run -d --restart=always --network=net --name=a {IMAGE} sleep 9999")).map(drop)
+    engine.docker(&format!("run -d --restart=always --network=net --name=one {IMAGE} sleep 9999")).map(drop)
 }
 
 /// It runs, it is enforced, and nothing else is left.
 fn is_back(engine: &Engine) -> Result<()> {
-    wait("the container to run", || Ok(engine.inspect("a", ".State.Running")? == "true"))?;
+    wait("the container to run", || Ok(engine.inspect("one", ".State.Running")? == "true"))?;
     let row = engine.row("192.168.1.2")?;
     ensure!(row["state"] == "up", "{row}");
-    let id = engine.inspect("a", ".NetworkSettings.Networks.net.EndpointID")?;
+    let id = engine.inspect("one", ".NetworkSettings.Networks.net.EndpointID")?;
     ensure!(row["owner"] == format!("docker:{id}"), "{row} isn't {id}");
-    engine.docker("exec a ping -c 1 -W 10 192.168.1.1")?;
-    ensure!(!engine.netns("a")?.pings("192.168.1.250", 56, 1)?, "the host can be reached");
+    engine.docker("exec one ping -c 1 -W 10 192.168.1.1")?;
+    ensure!(!engine.netns("one")?.pings("192.168.1.250", 56, 1)?, "the host can be reached");
     engine.is_reconciled()
 }
 
@@ -45,7 +45,7 @@ fn dockerd_restarts(engine: &mut Engine) -> Result<()> {
     engine.start_dockerd()?;
     is_back(engine)?;
     // The network is known still.
-    engine.docker(&format!("run --rm --network=net {IMAGE} ping -c 1 -W 10 a")).map(drop)
+    engine.docker(&format!("run --rm --network=net {IMAGE} ping -c 1 -W 10 one")).map(drop)
 }
 
 fn serve_is_killed(engine: &mut Engine) -> Result<()> {
@@ -53,7 +53,7 @@ fn serve_is_killed(engine: &mut Engine) -> Result<()> {
     engine.crash("serve")?;
     is_back(engine)?;
     // Docker waits for the driver.
-    let words = format!("run --rm --network=net {IMAGE} ping -c 1 -W 10 a");
+    let words = format!("run --rm --network=net {IMAGE} ping -c 1 -W 10 one");
     let (waited, started) = thread::scope(|scope| {
         let run = {
             let engine = &*engine;
@@ -71,7 +71,7 @@ fn serve_is_killed(engine: &mut Engine) -> Result<()> {
     ensure!(output.status.success(), "docker {words}: {}", String::from_utf8_lossy(&output.stderr));
     // Without it, containers go, and what Docker couldn't tell us is cleared away.
     engine.stop("serve", Signal::SIGTERM)?;
-    engine.docker("rm --force a")?;
+    engine.docker("rm --force one")?;
     engine.start_serve()?;
     ensure!(engine.row("192.168.1.2").is_err(), "the endpoint outlives its container");
     engine.is_reconciled()
@@ -91,7 +91,7 @@ fn a_reboot(engine: &mut Engine) -> Result<()> {
     const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
     lasting(engine)?;
     let (netns, pid) =
-        (engine.inspect("a", ".NetworkSettings.SandboxKey")?, engine.inspect("a", ".State.Pid")?);
+        (engine.inspect("one", ".NetworkSettings.SandboxKey")?, engine.inspect("one", ".State.Pid")?);
     let shim = parent_of(&pid)?;
     engine.crash("dockerd")?;
     engine.crash("serve")?;
