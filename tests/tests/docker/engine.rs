@@ -2,14 +2,15 @@
 
 use std::{
     env, fs,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    os::unix::{fs::symlink, net::UnixStream},
+    path::PathBuf,
     process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use ipvlan_ctl::frontend::docker::SOCKET;
 use ipvlan_tests::{Maker, Netns, Sandbox, netns::run, sandbox::INTERFACE};
 use nix::{
     sys::signal::{Signal, kill},
@@ -23,6 +24,8 @@ pub(crate) const IMAGE: &str = "box";
 pub(crate) const PAGE: &str = "straight on the LAN";
 /// Programs of the image.
 const APPLETS: [&str; 8] = ["sh", "ping", "httpd", "sleep", "ip", "nc", "wget", "true"];
+/// Where containerd listens.
+const CONTAINERD: &str = "/run/containerd/containerd.sock";
 /// How long a daemon may take to start, where all is emulated.
 const START: Duration = Duration::from_secs(180);
 
@@ -37,6 +40,7 @@ pub(crate) struct Engine {
     pub(crate) sandbox: Sandbox,
     packages: PathBuf,
     scratch: tempfile::TempDir,
+    containerd: Option<Child>,
     dockerd: Option<Child>,
     serve: Option<Child>,
 }
@@ -48,6 +52,7 @@ impl Engine {
             sandbox: Sandbox::on_this_machine(Maker::Ctl)?,
             packages: packages().context("IPVLAN_DOCKER names no folder with dockerd")?,
             scratch: tempfile::Builder::new().prefix("ipvlan-docker-").tempdir()?,
+            containerd: None,
             dockerd: None,
             serve: None,
         };
@@ -62,6 +67,7 @@ impl Engine {
                 ))?;
             }
         }
+        engine.start_containerd()?;
         engine.start_serve()?;
         engine.start_dockerd()?;
         engine.import()?;
@@ -73,15 +79,25 @@ impl Engine {
         let mut command = self.sandbox.ctl_command()?;
         command.args(["serve", "-v"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.serve = Some(command.spawn().context("start ipvlan-ctl serve")?);
-        let socket = Path::new("/run/docker/plugins/ipvlan-ebpf.sock");
-        wait("serve to listen", || Ok(std::os::unix::net::UnixStream::connect(socket).is_ok()))
+        wait("serve to listen", || Ok(UnixStream::connect(SOCKET).is_ok()))
+    }
+
+    /// By itself, as Debian runs it: dockerd gives one of its own fifteen seconds to start.
+    fn start_containerd(&mut self) -> Result<()> {
+        let log = fs::File::create(self.log("containerd"))?;
+        let mut command = self.command("usr/bin/containerd");
+        command.args(["--state=/run/containerd", "--address", CONTAINERD]).arg("--root");
+        command.arg(self.scratch.path().join("containerd")).stdin(Stdio::null());
+        self.containerd =
+            Some(command.stdout(log.try_clone()?).stderr(log).spawn().context("start containerd")?);
+        wait("containerd to listen", || Ok(UnixStream::connect(CONTAINERD).is_ok()))
     }
 
     pub(crate) fn start_dockerd(&mut self) -> Result<()> {
         let data = self.scratch.path().join("data");
         let log = fs::OpenOptions::new().create(true).append(true).open(self.log("dockerd"))?;
         let mut command = self.command("usr/sbin/dockerd");
-        command.arg("--data-root").arg(data).args([
+        command.args(["--containerd", CONTAINERD]).arg("--data-root").arg(data).args([
             "--bridge=none",
             "--iptables=false",
             "--ip-forward=false",
@@ -168,7 +184,11 @@ impl Engine {
 
     /// Ends a daemon, and waits for its end.
     pub(crate) fn stop(&mut self, name: &str, signal: Signal) -> Result<()> {
-        let daemon = if name == "serve" { &mut self.serve } else { &mut self.dockerd };
+        let daemon = match name {
+            "serve" => &mut self.serve,
+            "dockerd" => &mut self.dockerd,
+            _ => &mut self.containerd,
+        };
         let Some(mut child) = daemon.take() else { return Ok(()) };
         kill(Pid::from_raw(child.id().try_into()?), signal)?;
         child.wait()?;
@@ -222,7 +242,7 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         // The VM is at its end; what fails here is in nobody's way.
-        for name in ["dockerd", "serve"] {
+        for name in ["dockerd", "serve", "containerd"] {
             let _ignored = self.stop(name, Signal::SIGTERM);
         }
         let _ignored = run(Command::new("umount").arg("--lazy").arg(self.scratch.path()));

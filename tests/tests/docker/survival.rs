@@ -98,7 +98,6 @@ fn a_reboot(engine: &mut Engine) -> Result<()> {
     for process in [&shim, &pid] {
         run(Command::new("kill").args(["-KILL", process]))?;
     }
-    // containerd ends with dockerd, or is started again by it.
     run(Command::new("umount").arg("--lazy").arg(netns.trim()))?;
     fs::remove_dir_all(engine.sandbox.pins())?;
     let other = engine.sandbox.root().join("boot_id");
