@@ -47,13 +47,14 @@ pub(super) fn place(home: &Netlink, endpoint: &Endpoint, parent: &Parent) -> Res
 }
 
 /// The endpoint in the namespace that it was taken into.
-fn settled(endpoint: &Endpoint, netns: &Netns, link: &Link) -> Result<Endpoint, Error> {
-    Ok(Endpoint {
+fn settled(endpoint: &Endpoint, netns: &Netns, link: &Link) -> Endpoint {
+    Endpoint {
         netns: NetnsRef { cookie: netns.identity().cookie, ..endpoint.netns.clone() },
-        ifname: IfName::parse(&link.name)?,
+        // Root inside may have given it a name that we don't write.
+        ifname: IfName::parse(&link.name).unwrap_or_else(|_| endpoint.ifname.clone()),
         state: State::Up,
         ..endpoint.clone()
-    })
+    }
 }
 
 impl Report {
@@ -68,7 +69,7 @@ impl Report {
                 continue;
             };
             if let Place::Inside(netns, link) = place(&home, endpoint, parent)? {
-                *endpoint = settled(endpoint, &netns, &link)?;
+                *endpoint = settled(endpoint, &netns, &link);
             }
         }
         Ok(())
@@ -82,7 +83,7 @@ impl Session {
         for endpoint in self.store.endpoints()?.into_iter().filter(|it| it.state == State::Offered) {
             let Some(parent) = parents.iter().find(|parent| parent.slot == endpoint.parent) else { continue };
             let Place::Inside(netns, link) = place(&self.netlink, &endpoint, parent)? else { continue };
-            self.store.set_endpoint_place(&settled(&endpoint, &netns, &link)?)?;
+            self.store.set_endpoint_place(&settled(&endpoint, &netns, &link))?;
             // Routers' advertisements would give it addresses that its programs refuse as a source.
             if let Err(error) = netns.set_sysctl("ipv6", &link.name, "accept_ra", "0") {
                 self.warn(format!("endpoint '{}': {error}", endpoint.name));
