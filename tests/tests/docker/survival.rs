@@ -21,10 +21,14 @@ pub(crate) fn tests() -> Vec<Trial> {
     ]
 }
 
-/// A container that Docker starts whenever it is not running.
+/// A container that Docker starts whenever it is not running, and that ends at once.
 fn lasting(engine: &Engine) -> Result<()> {
     engine.docker("network create -d ipvlan-ebpf --subnet=192.168.1.0/24 -o parent=eth0 net")?;
-    engine.docker(&format!("run -d --restart=always --network=net --name=one {IMAGE} sleep 9999")).map(drop)
+    engine
+        .docker(&format!(
+            "run -d --restart=always --stop-signal=SIGKILL --network=net --name=one {IMAGE} sleep 9999"
+        ))
+        .map(drop)
 }
 
 /// It runs, it is enforced, and nothing else is left.
