@@ -1,11 +1,12 @@
 //! The controller: ipvlan networks, their endpoints, and the programs that isolate them.
 //!
-//! `cli` is a door to `service`, which alone combines the adapters `netlink`, `bpf`, `wire`, `store`, `hosts` and `ipam`; all speak
-//! in the types of `model`. There is no daemon: every command opens the store, does its plan, and ends.
+//! `cli` and `frontend` are doors to `service`, which alone combines the adapters `netlink`, `bpf`, `wire`, `store`, `hosts` and
+//! `ipam`; all speak in the types of `model`. What is enforced needs no daemon: every command opens the store, does its plan, and ends.
 
 pub mod attack;
 pub mod bpf;
 pub mod cli;
+pub mod frontend;
 pub mod hosts;
 pub mod ipam;
 pub mod model;

@@ -1,6 +1,6 @@
 //! Suites that report like `cargo test` and say why they skip.
 
-use std::{panic::RefUnwindSafe, process::Command};
+use std::{env, panic::RefUnwindSafe, process::Command};
 
 use anyhow::{Result, anyhow};
 use libtest_mimic::{Completion, Failed, Trial};
@@ -21,6 +21,8 @@ pub enum Need {
     Tcx,
     /// A kernel older than TCX.
     NoTcx,
+    /// Docker's packages, in a VM: its daemon takes the machine for its own.
+    Docker,
 }
 
 impl Need {
@@ -36,6 +38,9 @@ impl Need {
             }
             Self::NoIpvlan => has_ipvlan().then(|| "the kernel has ipvlan".to_owned()),
             Self::Tcx => (kernel_version() < (6, 6)).then(|| "TCX needs Linux 6.6".to_owned()),
+            Self::Docker => env::var_os("IPVLAN_DOCKER")
+                .is_none()
+                .then(|| "IPVLAN_DOCKER doesn't say where Docker's packages are unpacked".to_owned()),
             Self::NoTcx => (kernel_version() >= (6, 6))
                 .then(|| "the kernel has TCX, no clsact filters are used".to_owned()),
         }

@@ -51,7 +51,7 @@ Field names and types stay; fields may be added. Bytes, frames and drops are cou
 ";
 
 /// Commands whose results are no data.
-const WITHOUT_JSON: [&str; 5] = ["completions", "exec", "log", "man", "run"];
+const WITHOUT_JSON: [&str; 6] = ["completions", "exec", "log", "man", "run", "serve"];
 
 /// A document, and the commands that print it.
 struct Document {

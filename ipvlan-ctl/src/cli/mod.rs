@@ -16,6 +16,7 @@ mod progress;
 mod reconcile;
 mod render;
 mod run;
+mod serve;
 mod stats;
 mod upgrade;
 mod verbosity;
@@ -110,6 +111,8 @@ enum Command {
     Run(run::Run),
     /// Run a command in the network namespace of an endpoint
     Exec(run::Exec),
+    /// Serve Docker as its network driver ipvlan-ebpf
+    Serve(serve::Serve),
     /// Print a completion script
     Completions {
         /// The shell it is for
@@ -143,6 +146,7 @@ impl Command {
             Self::Reconcile(_) => "reconcile",
             Self::Run(_) => "run",
             Self::Exec(_) => "exec",
+            Self::Serve(_) => "serve",
             Self::Inspect { .. } => "inspect",
             Self::Completions { .. } => "completions",
             Self::Man(_) => "man",
@@ -195,6 +199,7 @@ impl Cli {
             Command::Audit(audit) => audit.execute(&root, format),
             Command::Run(run) => run.execute(&root),
             Command::Exec(exec) => exec.execute(&root),
+            Command::Serve(serve) => serve.execute(root),
             Command::Completions { .. } | Command::Man(_) => Ok(0),
         }
     }
@@ -261,6 +266,8 @@ mod tests {
             "run --network db_net --name ipv1 -- ping -c 4 192.168.1.2",
             "completions bash",
             "man /tmp/man",
+            "serve",
+            "serve --socket /run/docker/plugins/x.sock",
             "doctor",
             "doctor eth0 eth1 --format json",
             "-q ps",

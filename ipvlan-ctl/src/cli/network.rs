@@ -191,7 +191,17 @@ impl Create {
             name,
             driver: _,
         } = self;
-        let raw = RawNetwork { name, subnets, gateways, ranges, aux_addresses, labels, internal, options };
+        let raw = RawNetwork {
+            name,
+            subnets,
+            gateways,
+            ranges,
+            aux_addresses,
+            labels,
+            internal,
+            options,
+            owner: None,
+        };
         let spec = NetworkSpec::parse(&raw)?;
         let name = spec.name.to_string();
         let mut session = Session::begin(root)?;

@@ -7,7 +7,7 @@ use std::{
 
 use ipvlan_common::types::Key;
 
-use super::{IfName, Name, Slot, State};
+use super::{IfName, Name, Owner, Slot, State};
 
 /// An endpoint of a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,15 +32,29 @@ pub struct Endpoint {
     pub netns: NetnsRef,
     /// How far it has come.
     pub state: State,
+    /// The engine that manages it.
+    pub owner: Option<Owner>,
 }
 
 impl Endpoint {
-    /// The name that the slave has until it is complete. It can't meet one that a user chose: the kernel refuses the
-    /// creation then, and the index differs at the next try.
+    /// Whether it is to be enforced, wherever its slave is.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        matches!(self.state, State::Offered | State::Up)
+    }
+
+    /// The name that the slave has until it is complete.
     #[must_use]
     pub fn temporary_ifname(&self) -> String {
-        format!("ipvlan{:x}", self.ifindex)
+        temporary_ifname(self.ifindex)
     }
+}
+
+/// The name that the slave with an index has until it is complete. It can't meet one that a user chose: the kernel refuses the
+/// creation then, and the index differs at the next try.
+#[must_use]
+pub fn temporary_ifname(ifindex: u32) -> String {
+    format!("ipvlan{ifindex:x}")
 }
 
 /// The addresses of an endpoint. The link-local one comes with IPv6.
@@ -69,11 +83,17 @@ pub struct NetnsRef {
     pub label: String,
     /// Where it was found.
     pub path: PathBuf,
-    /// The kernel's cookie of the namespace: unlike an inode number, it isn't used again until the next boot.
+    /// The kernel's cookie of the namespace: unlike an inode number, it isn't used again until the next boot. None is 0.
     pub cookie: u64,
 }
 
 impl NetnsRef {
+    /// A namespace that is to be at `path`, and may not exist yet.
+    #[must_use]
+    pub fn to_come(label: String, path: PathBuf) -> Self {
+        Self { label, path, cookie: 0 }
+    }
+
     /// Its name, where it is one that `ip netns` lists.
     #[must_use]
     pub fn name(&self) -> Option<&Path> {
@@ -81,6 +101,15 @@ impl NetnsRef {
         let directory = self.path.parent().filter(|directory| named.contains(directory));
         directory.and(self.path.file_name()).map(Path::new)
     }
+}
+
+/// The link-local address that the kernel itself gives a slave, whose number on its parent is `dev_id` (addrconf_ifid_eui48).
+#[must_use]
+pub fn kernel_link_local(mac: [u8; 6], dev_id: u16) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac;
+    let [high, low] = dev_id.to_be_bytes();
+    let segment = |high, low| u16::from_be_bytes([high, low]);
+    Ipv6Addr::new(0xfe80, 0, 0, 0, segment(a, b), segment(c, high), segment(low, d), segment(e, f))
 }
 
 /// The link-local address of an endpoint: the parent's EUI-64 with its filler replaced by the slot, because slaves

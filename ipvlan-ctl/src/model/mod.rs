@@ -3,6 +3,7 @@
 mod endpoint;
 mod name;
 mod network;
+mod owner;
 mod pools;
 mod setting;
 mod subnet;
@@ -10,10 +11,11 @@ mod vlan;
 
 use std::net::IpAddr;
 
-pub use endpoint::{Addresses, Endpoint, NetnsRef, link_local};
+pub use endpoint::{Addresses, Endpoint, NetnsRef, kernel_link_local, link_local, temporary_ifname};
 use ipnet::IpNet;
 pub use name::{IfName, Name, mac_text};
 pub use network::{Network, NetworkSpec, Parent, RawNetwork};
+pub use owner::{Engine, Owner};
 pub use setting::{Flag, Made, Mode, Multicast, State, Xdp};
 pub use subnet::Pool;
 pub(crate) use subnet::overlap;

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use ipvlan_common::types::Key;
 
 use super::{
-    Flag, IfName, Invalid, Made, Mode, Multicast, Name, Pool, Slot, State, Xdp, pools::parse_pools,
+    Flag, IfName, Invalid, Made, Mode, Multicast, Name, Owner, Pool, Slot, State, Xdp, pools::parse_pools,
     subnet::overlap,
 };
 
@@ -38,6 +38,8 @@ pub struct RawNetwork {
     pub internal: bool,
     /// `-o KEY=VALUE`, each.
     pub options: Vec<String>,
+    /// The engine that manages it.
+    pub owner: Option<Owner>,
 }
 
 /// What a network is to be.
@@ -65,6 +67,8 @@ pub struct NetworkSpec {
     pub pools: Vec<Pool>,
     /// What the user says of it.
     pub labels: BTreeMap<String, String>,
+    /// The engine that manages it.
+    pub owner: Option<Owner>,
 }
 
 impl NetworkSpec {
@@ -113,7 +117,21 @@ impl NetworkSpec {
         }
         let mtu = option("mtu").map(|text| parse_mtu(text, &pools)).transpose()?;
         let labels = parse_labels(&raw.labels)?;
-        Ok(Self { name, parent, mode, flag, internal, multicast, multicast_rate, xdp, mtu, pools, labels })
+        let owner = raw.owner.clone();
+        Ok(Self {
+            name,
+            parent,
+            mode,
+            flag,
+            internal,
+            multicast,
+            multicast_rate,
+            xdp,
+            mtu,
+            pools,
+            labels,
+            owner,
+        })
     }
 
     /// The pools of a family.

@@ -63,10 +63,12 @@ text_enum!(
 );
 
 text_enum!(
-    /// How far a network or an endpoint has come. Whatever isn't `Up` is torn down by the next command.
+    /// How far a network or an endpoint has come. What is being made or removed is torn down by the next command.
     State {
         /// Being made.
         Creating = "creating",
+        /// Complete but for its namespace: the slave is enforced, and waits for its owner to take it in.
+        Offered = "offered",
         /// Complete.
         Up = "up",
         /// Being removed.

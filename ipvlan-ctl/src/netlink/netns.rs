@@ -105,11 +105,20 @@ impl Netns {
     /// if its path or its inode number are another namespace's now.
     #[must_use]
     pub fn find(wanted: &NetnsRef) -> Option<Self> {
+        if wanted.cookie == 0 {
+            return None;
+        }
         let same = |path: &Path| {
             let netns = Self::open(&wanted.label, path).ok()?;
             (netns.identity.cookie == wanted.cookie).then_some(netns)
         };
         same(&wanted.path).or_else(|| held().iter().find_map(|path| same(path)))
+    }
+
+    /// The namespace that is where one is to come.
+    #[must_use]
+    pub fn expected(wanted: &NetnsRef) -> Option<Self> {
+        Self::open(&wanted.label, &wanted.path).ok()
     }
 
     /// Every namespace that a process, a thread, a descriptor or a mount holds, in whichever mount namespace.

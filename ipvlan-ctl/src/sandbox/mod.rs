@@ -101,10 +101,22 @@ impl Sandbox {
     /// # Errors
     /// Fails without root.
     pub fn new(maker: Maker) -> Result<Self> {
+        Self::with_host(maker, Netns::create)
+    }
+
+    /// The same, with the namespace of this process as the host: for daemons that take a machine for theirs, in a VM.
+    ///
+    /// # Errors
+    /// Fails without root, or where there is an interface of the name [`INTERFACE`].
+    pub fn on_this_machine(maker: Maker) -> Result<Self> {
+        Self::with_host(maker, |name| Netns::of_process(name, process::id()))
+    }
+
+    fn with_host(maker: Maker, host: impl FnOnce(String) -> Result<Netns>) -> Result<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("ipvlan-{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let sandbox = Self {
-            host: Netns::create(format!("{name}-host"))?,
+            host: host(format!("{name}-host"))?,
             lan: Netns::create(format!("{name}-lan"))?,
             maker,
             root: tempfile::Builder::new().prefix(&name).tempdir().context("make the state directory")?,

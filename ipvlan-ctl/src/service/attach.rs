@@ -1,11 +1,14 @@
 //! What a user asks of an endpoint, checked and completed before anything is made.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
 use super::{Attachment, Error, Session, slave::Inside};
 use crate::{
     ipam,
-    model::{Addresses, Endpoint, IfName, Invalid, Mode, Name, Network, Parent, State, link_local, mac_text},
+    model::{
+        Addresses, Endpoint, IfName, Invalid, Mode, Name, NetnsRef, Network, Owner, Parent, State,
+        link_local, mac_text, temporary_ifname,
+    },
     netlink::{Netns, NetnsError},
     wire::{self, Holder},
 };
@@ -65,6 +68,9 @@ impl Session {
     pub fn prepare_attach(&mut self, request: &AttachRequest, netns: Netns) -> Result<Attachment<'_>, Error> {
         let network = self.store.network(&request.network)?;
         let network = network.ok_or_else(|| Error::NoNetwork(request.network.clone()))?;
+        if let Some(owner) = network.spec.owner {
+            return Err(Error::Owned { network: request.network.clone(), owner });
+        }
         let ifname = IfName::parse(&request.ifname)?;
         if netns.identity().cookie == Netns::current()?.identity().cookie {
             return Err(Error::HostNetns(netns.identity().label.clone()));
@@ -96,8 +102,41 @@ impl Session {
             ifindex: rand::random_range(IFINDEXES),
             netns: inside.netns.identity().clone(),
             state: State::Creating,
+            owner: None,
         };
         Ok(Attachment { session: self, network, parent, endpoint, inside: Some(inside) })
+    }
+
+    /// As [`Self::prepare_attach`], for a slave that `owner` is to take into its namespace. The addresses are the engine's choice, and
+    /// the wire isn't asked for them: who answers there may be a proxy.
+    pub(super) fn prepare_offer(
+        &mut self,
+        request: &AttachRequest,
+        owner: Owner,
+    ) -> Result<Attachment<'_>, Error> {
+        let network = self.store.network(&request.network)?;
+        let network = network.ok_or_else(|| Error::NoNetwork(request.network.clone()))?;
+        self.require_ipvlan()?;
+        let parent = self.parent(&network)?;
+        let dataplane = self.check_parent(&parent, network.spec.name.as_str())?;
+        let slot = self.free_slot(dataplane.capacity())?;
+        let name = self.endpoint_name(request, &network, slot)?;
+        let addresses = self.choose_addresses(request, &network, &parent, &BTreeSet::new())?;
+        let ifindex = rand::random_range(IFINDEXES);
+        let endpoint = Endpoint {
+            slot,
+            key: rand::random(),
+            name,
+            network: network.id,
+            parent: parent.slot,
+            addresses,
+            ifname: IfName::parse(&temporary_ifname(ifindex))?,
+            ifindex,
+            netns: NetnsRef::to_come(owner.engine.to_string(), PathBuf::new()),
+            state: State::Creating,
+            owner: Some(owner),
+        };
+        Ok(Attachment { session: self, network, parent, endpoint, inside: None })
     }
 
     fn endpoint_name(&self, request: &AttachRequest, network: &Network, slot: u16) -> Result<Name, Error> {

@@ -6,7 +6,7 @@ use super::{
     slave::{self, Inside},
 };
 use crate::{
-    bpf::has_tcx,
+    bpf::{Dataplane, has_tcx},
     model::{Endpoint, Network, Parent, State},
     netlink::{Netlink, Netns},
 };
@@ -38,6 +38,9 @@ impl Report {
     }
 
     pub(super) fn endpoint_state(&self, endpoint: &Endpoint) -> Result<String, Error> {
+        if endpoint.state == State::Offered {
+            return self.offered_state(endpoint);
+        }
         if endpoint.state != State::Up {
             return Ok(endpoint.state.to_string());
         }
@@ -57,5 +60,24 @@ impl Report {
         let enforced =
             inside.netns.run(|| dataplane.endpoint_is_enforced(endpoint.slot, endpoint.ifindex))??;
         Ok(if enforced { State::Up.to_string() } else { UNENFORCED.into() })
+    }
+
+    fn offered_state(&self, endpoint: &Endpoint) -> Result<String, Error> {
+        Ok(match self.offered_is_enforced(endpoint)? {
+            Some(true) => State::Offered.to_string(),
+            Some(false) => UNENFORCED.into(),
+            None => GONE.into(),
+        })
+    }
+
+    /// Whether an offered slave, which waits on the host, has its programs; `None` where it is gone.
+    pub(super) fn offered_is_enforced(&self, endpoint: &Endpoint) -> Result<Option<bool>, Error> {
+        let Some(parent) = self.parent(endpoint.parent).filter(|_| !self.rebooted) else { return Ok(None) };
+        if slave::find(&Netlink::open()?, endpoint, parent)?.is_none() {
+            return Ok(None);
+        }
+        let enforced =
+            |dataplane: &Dataplane| dataplane.endpoint_is_enforced(endpoint.slot, endpoint.ifindex);
+        Ok(Some(self.dataplane.as_ref().map_or(Ok(false), enforced)?))
     }
 }

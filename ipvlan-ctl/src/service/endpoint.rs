@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::{AttachRequest, Error, Plan, Session, Step, slave::Inside};
 use crate::{
     bpf::{EndpointIdentity, LOOPBACK},
-    model::{Addresses, Endpoint, Flag, Mode, Network, Parent, State},
+    model::{Addresses, Endpoint, Flag, Mode, Network, Parent, Pool, State},
     netlink::{Link, Netns},
 };
 
@@ -105,17 +105,26 @@ impl Attachment<'_> {
         Ok(netlink.set_up(self.endpoint.ifindex)?)
     }
 
-    fn add_routes(&mut self) -> Result<(), Error> {
+    /// The default routes that the endpoint is to have.
+    pub(super) fn default_routes(&self) -> Vec<DefaultRoute> {
         if self.network.spec.internal {
-            return Ok(());
+            return Vec::new();
         }
         let pools = self.endpoint.addresses.iter().filter_map(|address| self.network.spec.pool_of(address));
-        for pool in pools.cloned().collect::<Vec<_>>() {
+        let route = |pool: &Pool| match self.network.spec.mode {
+            Mode::L2 => DefaultRoute::Via(pool.gateway),
+            // The host routes: there is no gateway on the link.
+            Mode::L3 | Mode::L3s => DefaultRoute::Connected { ipv4: pool.is_ipv4() },
+        };
+        pools.map(route).collect()
+    }
+
+    fn add_routes(&mut self) -> Result<(), Error> {
+        for route in self.default_routes() {
             let (netlink, index) = (&self.inside()?.netlink, self.endpoint.ifindex);
-            let result = match self.network.spec.mode {
-                Mode::L2 => netlink.add_default_route(index, pool.gateway),
-                // The host routes: there is no gateway on the link.
-                Mode::L3 | Mode::L3s => netlink.add_connected_default_route(index, pool.is_ipv4()),
+            let result = match route {
+                DefaultRoute::Via(gateway) => netlink.add_default_route(index, gateway),
+                DefaultRoute::Connected { ipv4 } => netlink.add_connected_default_route(index, ipv4),
             };
             match result {
                 // A second endpoint in one namespace: the first one's route stays.
@@ -130,6 +139,18 @@ impl Attachment<'_> {
         }
         Ok(())
     }
+}
+
+/// A default route of an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultRoute {
+    /// By way of a gateway.
+    Via(IpAddr),
+    /// Straight out of the slave.
+    Connected {
+        /// For IPv4, else for IPv6.
+        ipv4: bool,
+    },
 }
 
 /// The steps from nothing to an endpoint.
@@ -157,6 +178,10 @@ pub enum EndpointStep {
     Names,
     /// The endpoint is complete.
     Commit,
+    /// What the slave keeps on a way into its namespace that isn't ours.
+    Prepare,
+    /// The endpoint is complete but for that way.
+    Offer,
 }
 
 impl EndpointStep {
@@ -193,6 +218,8 @@ impl Step<Attachment<'_>> for EndpointStep {
             Self::Routes => "routes",
             Self::Names => "names",
             Self::Commit => "commit",
+            Self::Prepare => "prepare",
+            Self::Offer => "offer",
         }
     }
 
@@ -213,6 +240,8 @@ impl Step<Attachment<'_>> for EndpointStep {
             Self::Routes => context.add_routes()?,
             Self::Names => context.write_names(true)?,
             Self::Commit => context.session.store.set_endpoint_state(slot, State::Up)?,
+            Self::Prepare => context.prepare()?,
+            Self::Offer => context.session.store.set_endpoint_state(slot, State::Offered)?,
         }
         Ok(())
     }
@@ -234,8 +263,8 @@ impl Step<Attachment<'_>> for EndpointStep {
             }
             Self::Slave => context.delete_slave()?,
             Self::Names => context.write_names(false)?,
-            Self::Programs | Self::Move | Self::Configure | Self::Up | Self::Routes => {}
-            Self::Commit => context.session.store.set_endpoint_state(slot, State::Closing)?,
+            Self::Programs | Self::Move | Self::Configure | Self::Up | Self::Routes | Self::Prepare => {}
+            Self::Commit | Self::Offer => context.session.store.set_endpoint_state(slot, State::Closing)?,
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::{ContainerError, Upper, preflight::MINIMUM_KERNEL};
 use crate::{
     bpf::BpfError,
     ipam::Exhausted,
-    model::{Flag, Invalid, Mode, Slot, Xdp},
+    model::{Flag, Invalid, Mode, Owner, Slot, Xdp},
     netlink::{NetlinkError, NetnsError},
     store::StoreError,
 };
@@ -81,6 +81,33 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A socket that calls come by.
+    #[error("can't listen at {}: {source}", path.display())]
+    Listen {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody listens there.
+    #[error("another server listens at {}", .0.display())]
+    ListenInUse(PathBuf),
+    /// A file that the kernel shows.
+    #[error("can't read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Programs that an engine's own move would take off.
+    #[error(
+        "kernel {release} has no TCX: an interface loses its programs on the way into a container, and would not be enforced there"
+    )]
+    NoHandover {
+        /// What `uname -r` says.
+        release: String,
+    },
     /// The command of `run`.
     #[error("can't run '{command}': {source}")]
     Command {
@@ -96,6 +123,14 @@ pub enum Error {
     /// A network has this name already.
     #[error("network '{0}' exists already")]
     NetworkExists(String),
+    /// An engine manages it.
+    #[error("network '{network}' is {owner}'s", owner = .owner.engine)]
+    Owned {
+        /// The network.
+        network: String,
+        /// Whose it is.
+        owner: Owner,
+    },
     /// Endpoints are attached.
     #[error("network '{network}' has endpoints attached: {}", .endpoints.join(", "))]
     NetworkInUse {

@@ -45,6 +45,14 @@ impl Error {
             }
             Self::Root { .. } => "choose another one with --root, or run as root".into(),
             Self::NoNetwork(_) => "'ipvlan-ctl network ls' lists the networks".into(),
+            Self::ListenInUse(_) => "stop the other one first, or choose another --socket".into(),
+            Self::NoHandover { .. } => {
+                "boot Linux 6.6 or newer; or start the container with --network none, then: ipvlan-ctl attach --container".into()
+            }
+            Self::Owned { owner, .. } => format!(
+                "use 'docker network connect' and 'docker network rm' with {}; what Docker has forgotten goes with 'ipvlan-ctl network rm --force'",
+                owner.id.get(..12).unwrap_or(&owner.id)
+            ),
             Self::NetworkExists(_) => "choose another name, or remove it with 'ipvlan-ctl network rm'".into(),
             Self::NetworkInUse { endpoints, .. } => {
                 format!("first: ipvlan-ctl detach {}; or use --force", endpoints.join(" "))

@@ -275,6 +275,9 @@ impl Session {
             None if self.was_cleared(name) => return Ok(Vec::new()),
             None => return Err(Error::NoNetwork(name.to_owned())),
         };
+        if let Some(owner) = network.spec.owner.clone().filter(|_| !force) {
+            return Err(Error::Owned { network: name.to_owned(), owner });
+        }
         let mut endpoints = self.store.endpoints()?;
         endpoints.retain(|endpoint| endpoint.network == network.id);
         if !force && !endpoints.is_empty() {

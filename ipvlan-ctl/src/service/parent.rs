@@ -5,7 +5,7 @@ use tracing::debug;
 use super::{Attachment, EndpointStep, Error, Foundation, Root, Session, Step as _, progress};
 use crate::{
     bpf::{self, Dataplane, LOOPBACK},
-    model::{Network, Parent, Slot, State, Xdp},
+    model::{Endpoint, Network, Parent, Slot, State, Xdp},
     netlink::{Link, Netlink},
     store::Store,
 };
@@ -160,13 +160,13 @@ impl Session {
         restore: impl Fn(&mut Attachment<'_>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut endpoints = self.store.endpoints()?;
-        endpoints.retain(|endpoint| endpoint.state == State::Up);
+        endpoints.retain(Endpoint::is_complete);
         let total = endpoints.len();
         for (done, endpoint) in endpoints.into_iter().enumerate() {
             let name = endpoint.name.clone();
             progress::note("put back", done, total, format!("{what} of endpoint {name}"));
             let mut attachment = self.attachment(endpoint)?;
-            if let Ok(Err(error)) = attachment.slave_inside().map(|_slave| restore(&mut attachment)) {
+            if let Ok(Err(error)) = attachment.slave_anywhere().map(|_slave| restore(&mut attachment)) {
                 self.warn(format!("putting the {what} of endpoint '{name}' back: {error}"));
             }
         }

@@ -50,6 +50,8 @@ pub struct NetworkReport {
     pub subnets: Vec<SubnetReport>,
     /// What the user says of it.
     pub labels: BTreeMap<String, String>,
+    /// The container engine that manages it, and the engine's id of it, as in `docker:ID`.
+    pub owner: Option<String>,
     /// `up`; `gone` without its parent, `unenforced` without the parent's programs; `creating` or `closing` while it is made or
     /// removed.
     pub state: String,
@@ -93,8 +95,10 @@ pub struct EndpointReport {
     pub ifname: String,
     /// Its namespace: a name, a path, `pid:N`, `container:NAME`, or `run:N` with the number of the `ipvlan-ctl run` that made it.
     pub netns: String,
-    /// `up`; `gone` where its slave or its namespace is, `moved` where the slave was moved out of it, `unenforced` without its
-    /// programs; `creating` or `closing` while it is made or removed.
+    /// The container engine that manages it, and the engine's id of it, as in `docker:ID`.
+    pub owner: Option<String>,
+    /// `up`; `offered` while its engine has not taken it into its namespace yet; `gone` where its slave or its namespace is, `moved`
+    /// where the slave was moved out of it, `unenforced` without its programs; `creating` or `closing` while it is made or removed.
     pub state: String,
 }
 
@@ -120,7 +124,9 @@ impl Report {
             check_pins(&store, root)?;
         }
         let dataplane = Dataplane::open(root.pin_dir())?;
-        Ok(Self { networks, parents, endpoints, dataplane, rebooted })
+        let mut report = Self { networks, parents, endpoints, dataplane, rebooted };
+        report.settle()?;
+        Ok(report)
     }
 
     fn network_name(&self, id: u32) -> String {
@@ -156,6 +162,7 @@ impl Report {
                     })
                     .collect(),
                 labels: spec.labels.clone(),
+                owner: spec.owner.as_ref().map(ToString::to_string),
                 state: self.network_state(&netlink, network)?,
                 endpoints: endpoints
                     .iter()
@@ -181,10 +188,12 @@ impl Report {
         endpoints.into_iter().map(|endpoint| self.endpoint_report(endpoint)).collect()
     }
 
-    /// The names of the networks without endpoints.
+    /// The names of the networks without endpoints; those of an engine are for it to remove.
     #[must_use]
     pub fn unused_networks(&self) -> Vec<String> {
-        let is_unused = |network: &&Network| self.endpoints.iter().all(|it| it.network != network.id);
+        let is_unused = |network: &&Network| {
+            network.spec.owner.is_none() && self.endpoints.iter().all(|it| it.network != network.id)
+        };
         self.networks.iter().filter(is_unused).map(|network| network.spec.name.to_string()).collect()
     }
 
@@ -215,6 +224,7 @@ impl Report {
             link_local: endpoint.addresses.link_local,
             ifname: endpoint.ifname.to_string(),
             netns: endpoint.netns.label.clone(),
+            owner: endpoint.owner.as_ref().map(ToString::to_string),
             state: self.endpoint_state(endpoint)?,
         })
     }

@@ -44,6 +44,11 @@ impl Attachment<'_> {
         })
     }
 
+    /// The slave, on the host or in the endpoint's namespace.
+    pub(super) fn slave_anywhere(&self) -> Result<Link, Error> {
+        find(&self.session.netlink, &self.endpoint, &self.parent)?.map_or_else(|| self.slave_inside(), Ok)
+    }
+
     /// Makes the slave, down: with TCX on the host, where nobody in a container can reach it before its programs are on it. A
     /// classifier would be lost on the way into the container, so without TCX it is made there.
     pub(super) fn create_slave(&self) -> Result<(), Error> {

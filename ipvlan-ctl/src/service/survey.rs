@@ -226,6 +226,9 @@ impl Report {
         findings: &mut Vec<Finding>,
     ) -> Result<(), Error> {
         let object = named("endpoint", &endpoint.name);
+        if endpoint.state == State::Offered {
+            return self.survey_offered(endpoint, object, findings);
+        }
         if endpoint.state != State::Up {
             findings.push(half_made(object, endpoint.state));
             return Ok(());
@@ -252,6 +255,26 @@ impl Report {
         if !inside.netns.run(|| dataplane.endpoint_is_enforced(endpoint.slot, endpoint.ifindex))?? {
             let (found, mend) = ("a program of its slave is missing", Mend::Programs(endpoint.slot));
             findings.push(Finding::new(Kind::SlaveUnenforced, object, found, PUT_PROGRAMS_BACK, mend));
+        }
+        Ok(())
+    }
+
+    fn survey_offered(
+        &self,
+        endpoint: &Endpoint,
+        object: String,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), Error> {
+        match self.offered_is_enforced(endpoint)? {
+            None => {
+                let found = "its slave is gone, which its engine has not taken in";
+                findings.push(Finding::new(Kind::SlaveGone, object, found, CLEAR_AWAY, Mend::Begin));
+            }
+            Some(false) if self.dataplane.is_some() => {
+                let (found, mend) = ("a program of its slave is missing", Mend::Programs(endpoint.slot));
+                findings.push(Finding::new(Kind::SlaveUnenforced, object, found, PUT_PROGRAMS_BACK, mend));
+            }
+            Some(_) => {}
         }
         Ok(())
     }
@@ -312,7 +335,7 @@ impl Report {
             let due = network::identity(parent, network.spec.flag).entry();
             Some((parent.slot, due, named("parent", &parent.name), Mend::ParentEntry(parent.slot)))
         });
-        let endpoints = self.endpoints.iter().filter(|endpoint| endpoint.state == State::Up);
+        let endpoints = self.endpoints.iter().filter(|endpoint| endpoint.is_complete());
         parents.chain(endpoints.filter_map(|endpoint| {
             let network = self.networks.iter().find(|network| network.id == endpoint.network)?;
             let due = endpoint::identity(endpoint, network, self.parent(endpoint.parent)?).entry();
@@ -325,7 +348,7 @@ impl Report {
         for endpoint in &self.endpoints {
             for address in endpoint.addresses.iter() {
                 let slot = kept.remove(&(endpoint.parent, address));
-                if endpoint.state == State::Up && slot != Some(endpoint.slot) {
+                if endpoint.is_complete() && slot != Some(endpoint.slot) {
                     let object = named("endpoint", &endpoint.name);
                     let found = format!("the maps don't know its address {address}");
                     let mend = Mend::Entries(endpoint.slot);

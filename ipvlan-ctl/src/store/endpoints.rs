@@ -8,7 +8,7 @@ use std::{
 use rusqlite::{Row, params};
 
 use super::{Store, StoreError, key, key_bytes, note_slot, optional, parsed};
-use crate::model::{Addresses, Endpoint, IfName, Name, NetnsRef, Slot, State};
+use crate::model::{Addresses, Endpoint, IfName, Name, NetnsRef, Owner, Slot, State};
 
 const IPV4: &str = "ipv4";
 const IPV6: &str = "ipv6";
@@ -32,6 +32,11 @@ impl Store {
         Ok(self.endpoints()?.into_iter().find(|endpoint| endpoint.name.as_str() == name))
     }
 
+    /// The endpoint that an engine manages as `owner`.
+    pub fn endpoint_of(&self, owner: &Owner) -> Result<Option<Endpoint>, StoreError> {
+        Ok(self.endpoints()?.into_iter().find(|endpoint| endpoint.owner.as_ref() == Some(owner)))
+    }
+
     /// Every address that endpoints on a parent hold, with the endpoint's name.
     pub fn addresses(&self, parent: Slot) -> Result<BTreeMap<IpAddr, Name>, StoreError> {
         let mut statement = self.db.prepare(
@@ -53,8 +58,8 @@ impl Store {
         let write = self.db.transaction()?;
         write.execute(
             "INSERT INTO endpoint
-                (slot, key, name, network, ifname, ifindex, netns_label, netns_path, netns_cookie, state)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                (slot, key, name, network, ifname, ifindex, netns_label, netns_path, netns_cookie, state, owner)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
             params![
                 endpoint.slot,
                 key_bytes(endpoint.key),
@@ -65,7 +70,8 @@ impl Store {
                 endpoint.netns.label,
                 endpoint.netns.path.to_string_lossy(),
                 endpoint.netns.cookie.cast_signed(),
-                endpoint.state.as_str()
+                endpoint.state.as_str(),
+                endpoint.owner.as_ref().map(ToString::to_string)
             ],
         )?;
         let Addresses { ipv4, ipv6, link_local } = endpoint.addresses;
@@ -95,6 +101,32 @@ impl Store {
     /// Says how far an endpoint has come.
     pub fn set_endpoint_state(&mut self, slot: Slot, state: State) -> Result<(), StoreError> {
         self.db.execute("UPDATE endpoint SET state = ?2 WHERE slot = ?1", params![slot, state.as_str()])?;
+        Ok(())
+    }
+
+    /// Gives an endpoint a link-local address.
+    pub fn add_link_local(&mut self, endpoint: &Endpoint, address: Ipv6Addr) -> Result<(), StoreError> {
+        self.db.execute(
+            "INSERT INTO address (parent, address, kind, endpoint) VALUES (?1, ?2, ?3, ?4)",
+            params![endpoint.parent, address.to_string(), LINK_LOCAL, endpoint.slot],
+        )?;
+        Ok(())
+    }
+
+    /// Notes in which namespace an endpoint's slave is or is to be, what it is called, and how far the endpoint has come.
+    pub fn set_endpoint_place(&mut self, endpoint: &Endpoint) -> Result<(), StoreError> {
+        self.db.execute(
+            "UPDATE endpoint SET netns_label = ?2, netns_path = ?3, netns_cookie = ?4, ifname = ?5, state = ?6
+             WHERE slot = ?1",
+            params![
+                endpoint.slot,
+                endpoint.netns.label,
+                endpoint.netns.path.to_string_lossy(),
+                endpoint.netns.cookie.cast_signed(),
+                endpoint.ifname.as_str(),
+                endpoint.state.as_str()
+            ],
+        )?;
         Ok(())
     }
 
@@ -133,5 +165,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
             cookie: row.get::<_, i64>("netns_cookie")?.cast_unsigned(),
         },
         state: parsed(row, "state", State::from_text)?,
+        owner: optional(row, "owner", Owner::from_text)?,
     })
 }

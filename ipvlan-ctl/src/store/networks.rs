@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::{Store, StoreError, key, key_bytes, note_slot, optional, parsed};
 use crate::model::{
-    Flag, IfName, Made, Mode, Multicast, Name, Network, NetworkSpec, Parent, Pool, Slot, State, Xdp,
+    Flag, IfName, Made, Mode, Multicast, Name, Network, NetworkSpec, Owner, Parent, Pool, Slot, State, Xdp,
 };
 
 impl Store {
@@ -28,6 +28,11 @@ impl Store {
     /// The network called `name`.
     pub fn network(&self, name: &str) -> Result<Option<Network>, StoreError> {
         Ok(self.networks()?.into_iter().find(|network| network.spec.name.as_str() == name))
+    }
+
+    /// The network that an engine manages as `owner`.
+    pub fn network_of(&self, owner: &Owner) -> Result<Option<Network>, StoreError> {
+        Ok(self.networks()?.into_iter().find(|network| network.spec.owner.as_ref() == Some(owner)))
     }
 
     pub(super) fn pools(&self, network: u32) -> Result<Vec<Pool>, StoreError> {
@@ -85,8 +90,9 @@ impl Store {
             note_slot(&write, parent.slot)?;
         }
         let id: u32 = write.query_row(
-            "INSERT INTO network (name, parent, flag, internal, mtu, state, multicast, multicast_rate, labels)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING id",
+            "INSERT INTO network (name, parent, flag, internal, mtu, state, multicast, multicast_rate, labels,
+                                  owner)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) RETURNING id",
             params![
                 spec.name.as_str(),
                 parent.slot,
@@ -96,7 +102,8 @@ impl Store {
                 State::Creating.as_str(),
                 spec.multicast.as_str(),
                 spec.multicast_rate,
-                json(&spec.labels)
+                json(&spec.labels),
+                spec.owner.as_ref().map(ToString::to_string)
             ],
             |row| row.get(0),
         )?;
@@ -194,6 +201,7 @@ fn read_network(row: &Row<'_>) -> rusqlite::Result<Network> {
             mtu: row.get("mtu")?,
             pools: Vec::new(),
             labels: parsed(row, "labels", |text| serde_json::from_str(text).ok())?,
+            owner: optional(row, "owner", Owner::from_text)?,
         },
         parent: row.get("parent")?,
         parent_name,

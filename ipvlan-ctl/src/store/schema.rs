@@ -83,6 +83,12 @@ ALTER TABLE pool ADD COLUMN aux TEXT NOT NULL DEFAULT '{}';
     "
 ALTER TABLE parent ADD COLUMN has_xdp INTEGER NOT NULL DEFAULT 0;
 ",
+    "
+ALTER TABLE network ADD COLUMN owner TEXT;
+ALTER TABLE endpoint ADD COLUMN owner TEXT;
+CREATE UNIQUE INDEX network_owner ON network (owner);
+CREATE UNIQUE INDEX endpoint_owner ON endpoint (owner);
+",
 ];
 
 /// The version that this program writes.

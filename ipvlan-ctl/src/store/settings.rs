@@ -46,6 +46,7 @@ impl Store {
         if known.is_some() {
             // A cookie starts anew with each boot; none is 0.
             write.execute("UPDATE endpoint SET netns_cookie = 0", [])?;
+            write.execute("UPDATE endpoint SET state = 'closing' WHERE state = 'offered'", [])?;
             write.execute("UPDATE parent SET made_qdisc = 0", [])?;
             write.execute("DELETE FROM setting WHERE name = ?1", [MADE_LOOPBACK_QDISC])?;
         }

@@ -50,6 +50,7 @@ pub(crate) fn endpoint(slot: Slot, name: &str, network: u32, ipv4: &str) -> Endp
         ifindex: 44,
         netns: NetnsRef { label: "red".into(), path: "/run/netns/red".into(), cookie: u64::MAX - 1 },
         state: State::Creating,
+        owner: None,
     }
 }
 

@@ -17,6 +17,7 @@ mod modes;
 mod monitor;
 mod names;
 mod networks;
+mod plugin;
 mod reconcile;
 mod ring;
 mod root_inside;
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         monitor::tests(),
         networks::tests(),
         names::tests(),
+        plugin::tests(),
         ring::tests(),
         root_inside::tests(),
         xdp::tests(),

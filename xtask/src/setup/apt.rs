@@ -87,7 +87,7 @@ impl Apt {
 }
 
 /// Whether the package lists know a version of `package`.
-fn has_candidate(package: &str) -> bool {
+pub(super) fn has_candidate(package: &str) -> bool {
     capture(Command::new("apt-cache").args(["policy", package])).is_ok_and(|policy| names_candidate(&policy))
 }
 

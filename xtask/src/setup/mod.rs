@@ -1,6 +1,7 @@
 //! Finds or provides what the other verbs need.
 
 mod apt;
+mod docker;
 mod fuzzer;
 mod kernel;
 mod linker;
@@ -15,6 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::kernel::Version;
 use apt::Apt;
+pub(crate) use docker::dir as docker_dir;
 pub(crate) use toolchain::choose as toolchain;
 use tools::Group;
 
@@ -41,6 +43,8 @@ pub(crate) enum Step {
     Unpacking,
     /// Load and reference tools of the demo and the tests.
     Network,
+    /// Docker's daemon and client, for the VM.
+    Docker,
     /// A guest kernel.
     Kernel(Version),
 }
@@ -56,13 +60,14 @@ enum Status {
 
 impl Step {
     /// Everything, in the order in which it builds on each other.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Toolchain,
         Self::Linker,
         Self::Fuzzer,
         Self::Emulator,
         Self::Unpacking,
         Self::Network,
+        Self::Docker,
         Self::Kernel(Version::V6_12),
         Self::Kernel(Version::V6_1),
     ];
@@ -86,6 +91,7 @@ impl Step {
             Self::Emulator => "emulator".to_owned(),
             Self::Unpacking => "unpacking tools".to_owned(),
             Self::Network => "network tools".to_owned(),
+            Self::Docker => "Docker".to_owned(),
             Self::Kernel(version) => format!("kernel {version}"),
         }
     }
@@ -98,6 +104,7 @@ impl Step {
             Self::Emulator => Group::EMULATOR.check(),
             Self::Unpacking => Group::UNPACKING.check(),
             Self::Network => Group::NETWORK.check(),
+            Self::Docker => docker::check(),
             Self::Kernel(version) => kernel::check(version),
         }
     }
@@ -110,6 +117,7 @@ impl Step {
             Self::Emulator => Group::EMULATOR.install(apt),
             Self::Unpacking => Group::UNPACKING.install(apt),
             Self::Network => Group::NETWORK.install(apt),
+            Self::Docker => docker::install(apt),
             Self::Kernel(version) => kernel::install(version, apt),
         }
     }

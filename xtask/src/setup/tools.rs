@@ -36,6 +36,10 @@ impl Group {
         file_server: false,
     };
 
+    /// What Docker starts; none of them is a daemon.
+    pub(super) const CONTAINERS: Self =
+        Self { tools: &[("crun", "crun"), ("iptables", "iptables")], file_server: false };
+
     pub(super) fn check(&self) -> Status {
         let mut missing: Vec<_> = self.missing().map(|(program, _)| program).collect();
         if self.lacks_file_server() {

@@ -4,6 +4,8 @@ mod skips;
 mod suite;
 mod tally;
 
+use std::iter;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, available_parallelism};
 use std::time::Instant;
 
@@ -50,8 +52,9 @@ impl Command {
         let run = |suite: Suite, echo| self.timed(suite, &built, echo);
         let mut results: Vec<_> = on_host.into_iter().map(|suite| run(suite, Echo::Raw)).collect();
         // A VM keeps one CPU busy.
-        if in_vms.len() > 1 && available_parallelism()?.get() >= in_vms.len() {
-            results.extend(side_by_side(&in_vms, |suite| run(suite, Echo::Lines(suite.name())))?);
+        let workers = available_parallelism()?.get().min(in_vms.len());
+        if workers > 1 {
+            results.extend(side_by_side(workers, &in_vms, |suite| run(suite, Echo::Lines(suite.name())))?);
         } else {
             results.extend(in_vms.into_iter().map(|suite| run(suite, Echo::Raw)));
         }
@@ -77,11 +80,26 @@ impl Command {
     }
 }
 
-/// Runs all suites at once, each on a thread of its own; the results come in the suites' order.
-fn side_by_side<T: Send>(suites: &[Suite], run: impl Fn(Suite) -> T + Copy + Send) -> Result<Vec<T>> {
-    thread::scope(|scope| {
-        let running: Vec<_> = suites.iter().map(|&suite| scope.spawn(move || run(suite))).collect();
+/// Runs all suites, as many at once as there are workers; the results come in the suites' order.
+fn side_by_side<T: Send>(
+    workers: usize,
+    suites: &[Suite],
+    run: impl Fn(Suite) -> T + Copy + Send + Sync,
+) -> Result<Vec<T>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let taken = iter::from_fn(|| {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            Some((index, *suites.get(index)?))
+        });
+        taken.map(|(index, suite)| (index, run(suite))).collect::<Vec<_>>()
+    };
+    let results: Vec<Vec<_>> = thread::scope(|scope| {
+        let running: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         let results = running.into_iter().map(|it| it.join().map_err(|_panic| anyhow!("a suite panicked")));
-        results.collect()
-    })
+        results.collect::<Result<_>>()
+    })?;
+    let mut results: Vec<_> = results.into_iter().flatten().collect();
+    results.sort_by_key(|(index, _)| *index);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
 }

@@ -14,13 +14,14 @@ use crate::dirs;
 use crate::fuzz;
 use crate::kernel::Version;
 use crate::process::{Root, die_with_parent};
-use crate::setup::Step;
+use crate::setup::{self, Step};
 use crate::vm::{Echo, Vm};
 
 /// Test targets that need a kernel and root; every other test executable is a unit test.
 const PROGRAMS: &str = "programs";
 const CLI: &str = "cli";
 const TRAFFIC: &str = "traffic";
+const DOCKER: &str = "docker";
 
 /// Runs each argument up to `--` with the arguments behind it, all of them even if one fails.
 const RUN_EACH: &str = r#"status=0; targets=
@@ -40,6 +41,8 @@ pub(super) enum Suite {
     Traffic6_12,
     #[value(name = "traffic-6.1")]
     Traffic6_1,
+    #[value(name = "docker-6.12")]
+    Docker6_12,
 }
 
 impl Suite {
@@ -52,6 +55,7 @@ impl Suite {
             Self::Cli => CLI,
             Self::Traffic6_12 => "traffic-6.12",
             Self::Traffic6_1 => "traffic-6.1",
+            Self::Docker6_12 => "docker-6.12",
         }
     }
 
@@ -66,6 +70,7 @@ impl Suite {
             Self::Cli => "the command line, on this machine's kernel",
             Self::Traffic6_12 => "real traffic, programs and command line in a VM with TCX",
             Self::Traffic6_1 => "real traffic, programs and command line in a VM before TCX",
+            Self::Docker6_12 => "a Docker daemon on our driver, in a VM",
         }
     }
 
@@ -75,8 +80,9 @@ impl Suite {
             Self::Unit => Vec::new(),
             Self::Fuzz => vec![Step::Fuzzer],
             Self::Programs | Self::Log | Self::Cli => Step::NATIVE.into(),
-            Self::Traffic6_12 | Self::Traffic6_1 => {
-                Step::NATIVE.into_iter().chain(self.kernel().map(Step::vm).into_iter().flatten()).collect()
+            Self::Traffic6_12 | Self::Traffic6_1 | Self::Docker6_12 => {
+                let vm = Step::NATIVE.into_iter().chain(self.kernel().map(Step::vm).into_iter().flatten());
+                vm.chain((self == Self::Docker6_12).then_some(Step::Docker)).collect()
             }
         }
     }
@@ -84,7 +90,7 @@ impl Suite {
     fn kernel(self) -> Option<Version> {
         match self {
             Self::Unit | Self::Programs | Self::Log | Self::Fuzz | Self::Cli => None,
-            Self::Traffic6_12 => Some(Version::V6_12),
+            Self::Traffic6_12 | Self::Docker6_12 => Some(Version::V6_12),
             Self::Traffic6_1 => Some(Version::V6_1),
         }
     }
@@ -106,12 +112,15 @@ impl Suite {
             self.targets(built)?
         };
         let ctl = build::binary(built, "ipvlan-ctl")?;
-        let env: BTreeMap<String, String> = [
+        let mut env: BTreeMap<String, String> = [
             ("IPVLAN_CTL".to_owned(), ctl.to_string_lossy().into_owned()),
             // A VM's console is a terminal, but what comes out of it is read here.
             ("NO_COLOR".to_owned(), "1".to_owned()),
         ]
         .into();
+        if self == Self::Docker6_12 {
+            env.insert("IPVLAN_DOCKER".to_owned(), setup::docker_dir()?.to_string_lossy().into_owned());
+        }
         let (success, output) = match self.kernel() {
             Some(version) => in_vm(version, &targets, args, &env, echo)?,
             None => on_host(self != Self::Unit, &targets, args, &env)?,
@@ -122,7 +131,7 @@ impl Suite {
     /// The executables of this suite.
     fn targets(self, built: &[Executable]) -> Result<Vec<&Executable>> {
         let kernel_target =
-            |it: &Executable| it.kind == "test" && [PROGRAMS, CLI, TRAFFIC].contains(&&*it.name);
+            |it: &Executable| it.kind == "test" && [PROGRAMS, CLI, TRAFFIC, DOCKER].contains(&&*it.name);
         let names: &[&str] = match self {
             Self::Unit => {
                 return Ok(built.iter().filter(|it| it.is_test && !kernel_target(it)).collect());
@@ -131,6 +140,7 @@ impl Suite {
             Self::Fuzz => &[],
             Self::Cli => &[CLI],
             Self::Traffic6_12 | Self::Traffic6_1 => &[TRAFFIC, PROGRAMS, CLI],
+            Self::Docker6_12 => &[DOCKER],
         };
         let find = |name: &&str| {
             let found = built.iter().find(|it| kernel_target(it) && it.name == *name);

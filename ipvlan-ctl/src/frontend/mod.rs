@@ -1,0 +1,3 @@
+//! Doors to the services for container engines.
+
+pub mod docker;
