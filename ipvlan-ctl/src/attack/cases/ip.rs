@@ -7,7 +7,7 @@ use ipvlan_common::DropReason::{
     GroupMismatch, HeaderChain, Internal, IpOption, SourceIpv4, SourceIpv6, WireSpoof,
 };
 
-use super::{BOTH, V4, V6, attack, group_or_nothing, not_to_host};
+use super::{BOTH, V4, V6, attack, group_or_nothing, not_to_host, not_to_loopback};
 use crate::attack::{
     case::{Act, Build, Capability, Case, Class, Expect},
     setting::{Family, Setting},
@@ -117,7 +117,7 @@ pub(super) const CASES: &[Case] = &[
         "into the host, to its loopback address",
         BOTH,
         |world, family, marker| world.udp(family, SHARED, Who::Attacker, Who::Loopback, marker),
-        not_to_host,
+        not_to_loopback,
     ),
     ip(
         "to-stranger-at-host",

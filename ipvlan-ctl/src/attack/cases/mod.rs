@@ -56,6 +56,14 @@ fn not_to_host(setting: Setting) -> Expect {
     if setting.flag == Flag::Vepa && !setting.internal { expect.or_at(&[Place::Wire]) } else { expect }
 }
 
+/// In modes l3 and l3s the host's routes lead it to the wire, where nobody takes it.
+fn not_to_loopback(setting: Setting) -> Expect {
+    if setting.is_l2() || setting.internal {
+        return not_to_host(setting);
+    }
+    not_to_host(setting).or_at(&[Place::Wire])
+}
+
 /// Where a broadcast of one's own belongs, and nowhere else: to the peers, unless they are kept apart, and to the wire, unless that is.
 const fn own_group(setting: Setting) -> Expect {
     use ipvlan_common::DropReason::{Flood, HostFilter, Internal};
@@ -124,7 +132,7 @@ it differs.
             if class.replace(case.class) != Some(case.class) {
                 let title =
                     format!("\n## {}\n\n| case | what happens | families | needs | advice |\n", case.class);
-                write!(page, "{title}|---|---|---|---|---|\n").unwrap();
+                writeln!(page, "{title}|---|---|---|---|---|").unwrap();
             }
             let families: Vec<_> = case.families.iter().map(|family| family.as_str()).collect();
             let (families, advice) = (families.join(", "), case.advice.unwrap_or_default());
