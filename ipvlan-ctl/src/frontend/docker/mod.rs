@@ -49,10 +49,13 @@ const MOVE: Duration = Duration::from_secs(60);
 /// How long it is until the next look or try.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Takes what went less than well.
+type Warn = dyn Fn(&[String]) + Send + Sync;
+
 /// What every call needs.
 struct Driver {
     root: Root,
-    warn: Box<dyn Fn(&[String]) + Send + Sync>,
+    warn: Box<Warn>,
 }
 
 /// Answers Docker's calls until a signal ends it, and those that have begun by then. `warn` is given what went less than well.
