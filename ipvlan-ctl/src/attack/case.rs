@@ -43,6 +43,7 @@ text_enum!(
 );
 
 /// One line of the matrix for each family.
+#[derive(Clone, Copy)]
 pub struct Case {
     /// Its name, for `--case`.
     pub id: &'static str,

@@ -87,16 +87,16 @@ impl Thrower<'_> {
             return Ok(());
         }
         self.trace(key);
-        self.follow(key, expect, before)
+        self.follow(key, expect, before.as_ref())
     }
 
     /// Waits for what has to come.
-    fn follow(&mut self, key: Key, expect: &Expect, before: Option<Stats>) -> Result<()> {
+    fn follow(&mut self, key: Key, expect: &Expect, before: Option<&Stats>) -> Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             self.collect()?;
             let now = self.stats()?;
-            let rises = match (&now, &before) {
+            let rises = match (&now, before) {
                 (Some(now), Some(before)) => now.since(before),
                 _ => Vec::new(),
             };
