@@ -90,27 +90,34 @@ pub(super) struct Expect {
     pub(super) may: &'static [Place],
     /// The reasons of which one has to be counted, if stock ipvlan lets it come out anywhere else; none for what must pass.
     pub(super) reasons: &'static [DropReason],
+    /// Whether it is known that it can't be held: the case has advice.
+    pub(super) known: bool,
 }
 
 impl Expect {
     /// It comes out at `must`, and nowhere else.
     pub(super) const fn pass(must: &'static [Place]) -> Self {
-        Self { pointless: None, must, may: &[], reasons: &[] }
+        Self { pointless: None, must, may: &[], reasons: &[], known: false }
     }
 
     /// It comes out nowhere, for one of `reasons`.
     pub(super) const fn drop(reasons: &'static [DropReason]) -> Self {
-        Self { pointless: None, must: &[], may: &[], reasons }
+        Self { pointless: None, must: &[], may: &[], reasons, known: false }
     }
 
     /// There is nothing to try.
     pub(super) const fn pointless(why: &'static str) -> Self {
-        Self { pointless: Some(why), must: &[], may: &[], reasons: &[] }
+        Self { pointless: Some(why), must: &[], may: &[], reasons: &[], known: false }
     }
 
     /// As `self`, but it may come out at `may` too.
     pub(super) const fn or_at(self, may: &'static [Place]) -> Self {
         Self { may, ..self }
+    }
+
+    /// As `self`, but it is known that it can't be held.
+    pub(super) const fn known(self) -> Self {
+        Self { known: true, ..self }
     }
 
     /// As `self`, with a reason counted for the rest.

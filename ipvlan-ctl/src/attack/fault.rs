@@ -42,8 +42,7 @@ pub fn faults() -> Result<Vec<Noticed>> {
     for setting in SETTINGS {
         let world = World::build(setting, Maker::Ctl)?;
         for (rule, reason) in rules.iter_mut().zip(DropReason::ALL) {
-            let concerned =
-                |case: &&Case| (case.expect)(setting).reasons.contains(reason) && case.advice.is_none();
+            let concerned = |case: &&Case| (case.expect)(setting).reasons.contains(reason);
             let cases: Vec<_> = cases::all().filter(concerned).collect();
             if cases.is_empty() {
                 continue;

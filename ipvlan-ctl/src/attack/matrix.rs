@@ -57,6 +57,8 @@ pub struct Cell {
     pub setting: Setting,
     /// Where stock ipvlan lets it come out.
     pub stock: BTreeSet<Place>,
+    /// Whether that is anywhere that it mustn't.
+    pub stock_leaks: bool,
     /// What came of it under enforcement.
     pub verdict: Verdict,
     /// Where it came out under enforcement.
@@ -144,7 +146,7 @@ impl Matrix {
             let key = (row.case, row.family);
             let Some(case) = super::cases::all().find(|case| case.id == row.case) else { continue };
             let expect = (case.expect)(setting);
-            row.cells.push(judge(setting, case, &expect, stock.get(&key), enforced.get(&key)));
+            row.cells.push(judge(setting, &expect, stock.get(&key), enforced.get(&key)));
         }
     }
 
@@ -157,19 +159,12 @@ impl Matrix {
     #[must_use]
     pub fn summary(&self) -> Summary {
         let mut summary = Summary::default();
-        for (row, cell) in self.cells() {
+        for (_, cell) in self.cells() {
             *summary.verdicts.entry(cell.verdict.as_str()).or_default() += 1;
             if cell.verdict != Verdict::Pointless {
                 summary.tried += 1;
             }
-            let came =
-                matches!(cell.verdict, Verdict::Blocked | Verdict::NotContained | Verdict::CameThrough);
-            if came
-                && row.class != Class::Control
-                && cell.stock.iter().any(|place| !cell.reached.contains(place))
-            {
-                summary.through_stock += 1;
-            }
+            summary.through_stock += usize::from(cell.stock_leaks);
         }
         summary
     }
@@ -206,16 +201,11 @@ impl Expect {
 }
 
 /// Judges one case by where it came out on both sides.
-fn judge(
-    setting: Setting,
-    case: &Case,
-    expect: &Expect,
-    stock: Option<&Trace>,
-    enforced: Option<&Trace>,
-) -> Cell {
+fn judge(setting: Setting, expect: &Expect, stock: Option<&Trace>, enforced: Option<&Trace>) -> Cell {
     let cell = |verdict, reached: &BTreeSet<Place>, reason: Option<DropReason>, note| Cell {
         setting,
         stock: stock.map(|trace| trace.seen.clone()).unwrap_or_default(),
+        stock_leaks: stock.is_some_and(|trace| expect.leaked(trace)),
         verdict,
         reached: reached.clone(),
         reason: reason.map(DropReason::name),
@@ -231,13 +221,16 @@ fn judge(
     let (leaked, missing) = (expect.leaked(trace), expect.lacks(trace));
     let unexpected = || (!trace.others.is_empty()).then(|| format!("counted: {}", trace.others.join(", ")));
     let (verdict, note) = match trace.counted {
-        _ if (leaked || missing) && case.advice.is_some() => (Verdict::NotContained, None),
+        _ if (leaked || missing) && expect.known => (Verdict::NotContained, None),
         _ if leaked => (Verdict::CameThrough, unexpected()),
         _ if missing => (Verdict::Missing, unexpected()),
         Some(_) => (Verdict::Blocked, None),
         None if expect.reasons.is_empty() => (Verdict::Passed, None),
-        None if expect.leaked(stock) => (Verdict::Uncounted, unexpected()),
-        None if expect.must.is_empty() && expect.may.is_empty() => (Verdict::Stopped, None),
+        // What comes out where it may, but mustn't, has a reason counted for where it doesn't.
+        None if expect.leaked(stock) || !trace.seen.is_empty() && expect.must.is_empty() => {
+            (Verdict::Uncounted, unexpected())
+        }
+        None if trace.seen.is_empty() => (Verdict::Stopped, None),
         None => (Verdict::Passed, None),
     };
     cell(verdict, &trace.seen, trace.counted, note)

@@ -1,6 +1,9 @@
 //! A host, a LAN and endpoints: the same for stock ipvlan and with enforcement.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    env,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use anyhow::{Context as _, Result, bail};
 use caps::{CapSet, Capability as Cap, CapsHashSet};
@@ -62,7 +65,8 @@ impl World {
     /// # Errors
     /// Fails without root, ip(8), tc(8) or ipvlan.
     pub(super) fn build(setting: Setting, maker: Maker) -> Result<Self> {
-        let sandbox = Sandbox::new(maker)?;
+        let mut sandbox = Sandbox::new(maker)?;
+        sandbox.use_ctl(&env::current_exe().context("find this program")?);
         let mut network = Network::bridge("a_net", 1).mode(setting.mode.as_str());
         network.flag = setting.flag.as_str();
         let (ours, beside) = (Network { internal: setting.internal, ..network }, network.named("b_net", 2));

@@ -197,7 +197,28 @@ fn is_icmp_error(frame: &[u8]) -> bool {
     };
     match packet.transport {
         Some(TransportSlice::Icmpv4(icmp)) => matches!(icmp.type_u8(), 3 | 5 | 11 | 12),
-        Some(TransportSlice::Icmpv6(icmp)) => icmp.type_u8() < 128 || icmp.type_u8() == 137,
+        Some(TransportSlice::Icmpv6(icmp)) => {
+            icmp.type_u8() < 128 || icmp.type_u8() == 137 && quotes(icmp.payload())
+        }
         _ => false,
     }
+}
+
+/// Whether a redirect has what it is about behind target and destination, as a router's has (RFC 4861, 4.6.3).
+fn quotes(redirect: &[u8]) -> bool {
+    const ADDRESSES: usize = 32;
+    const REDIRECTED_HEADER: u8 = 4;
+    redirect.get(ADDRESSES..).is_some_and(|options| {
+        // Options of whole units of eight bytes; the marker of a forged one isn't one.
+        let mut rest = options;
+        while let [kind, units, ..] = *rest
+            && units != 0
+        {
+            if kind == REDIRECTED_HEADER {
+                return true;
+            }
+            rest = rest.get(usize::from(units) * 8..).unwrap_or_default();
+        }
+        false
+    })
 }

@@ -7,7 +7,7 @@ use super::{
     AttachRequest, Attachment, DefaultRoute, EndpointStep, Error, Plan, Report, Session, Step as _, slave,
 };
 use crate::{
-    bpf::has_tcx,
+    bpf::{Dataplane, has_tcx},
     model::{Endpoint, IfName, NetnsRef, Network, Owner, Parent, State, kernel_link_local},
     netlink::{Link, Netlink, Netns},
 };
@@ -79,20 +79,45 @@ impl Report {
 impl Session {
     /// Notes which of the offered slaves have been taken in.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
-        let parents = self.store.parents()?;
         for endpoint in self.store.endpoints()?.into_iter().filter(|it| it.state == State::Offered) {
-            let Some(parent) = parents.iter().find(|parent| parent.slot == endpoint.parent) else { continue };
-            let Place::Inside(netns, link) = place(&self.netlink, &endpoint, parent)? else { continue };
-            self.store.set_endpoint_place(&settled(&endpoint, &netns, &link))?;
-            // Routers' advertisements would give it addresses that its programs refuse as a source.
-            if let Err(error) = netns.set_sysctl("ipv6", &link.name, "accept_ra", "0") {
-                self.warn(format!("endpoint '{}': {error}", endpoint.name));
-            }
+            self.settle_endpoint(&endpoint)?;
         }
         Ok(())
     }
 
-    /// Whether an offered slave is still there, or one that was taken in has been given back.
+    /// Notes whether an offered slave has been taken in; returns whether there is one at all. One look decides: it may move any moment.
+    pub(super) fn settle_endpoint(&mut self, endpoint: &Endpoint) -> Result<bool, Error> {
+        let parents = self.store.parents()?;
+        let Some(parent) = parents.iter().find(|parent| parent.slot == endpoint.parent) else {
+            return Ok(false);
+        };
+        let (netns, link) = match place(&self.netlink, endpoint, parent)? {
+            Place::Inside(netns, link) => (netns, link),
+            Place::Host => return Ok(true),
+            // Not found isn't gone: what its programs are on lives somewhere.
+            Place::Nowhere => return self.has_device(endpoint),
+        };
+        // The engine moves it first, and then gives it its name.
+        if link.name == endpoint.temporary_ifname() {
+            return Ok(true);
+        }
+        self.store.set_endpoint_place(&settled(endpoint, &netns, &link))?;
+        // Routers' advertisements would give it addresses that its programs refuse as a source.
+        if let Err(error) = netns.set_sysctl("ipv6", &link.name, "accept_ra", "0") {
+            self.warn(format!("endpoint '{}': {error}", endpoint.name));
+        }
+        Ok(true)
+    }
+
+    fn has_device(&self, endpoint: &Endpoint) -> Result<bool, Error> {
+        let dataplane = Dataplane::open(self.root.pin_dir())?;
+        Ok(match dataplane {
+            Some(dataplane) => dataplane.endpoint_device(endpoint.slot)?.is_some(),
+            None => false,
+        })
+    }
+
+    /// Whether a slave that was taken in has been given back.
     pub(super) fn is_on_host(&self, endpoint: &Endpoint) -> Result<bool, Error> {
         let parents = self.store.parents()?;
         let Some(parent) = parents.iter().find(|parent| parent.slot == endpoint.parent) else {

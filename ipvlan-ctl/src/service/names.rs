@@ -28,11 +28,17 @@ impl Attachment<'_> {
     /// Writes the hosts files that the endpoint concerns, with or without it. A file that can't be written is a warning: all else
     /// works without names, and an endpoint must be able to go.
     pub(super) fn write_names(&mut self, present: bool) -> Result<(), Error> {
+        // An engine names its own.
+        if self.endpoint.owner.is_some() {
+            return Ok(());
+        }
         let networks = self.session.store.networks()?;
         let private = networks.iter().filter(|network| network.spec.flag == Flag::Private);
         let private: Vec<_> = private.map(|network| network.id).collect();
         let mut endpoints = self.session.store.endpoints()?;
-        endpoints.retain(|other| other.state == State::Up && other.slot != self.endpoint.slot);
+        endpoints.retain(|other| {
+            other.state == State::Up && other.owner.is_none() && other.slot != self.endpoint.slot
+        });
         if present {
             endpoints.push(self.endpoint.clone());
         }

@@ -93,6 +93,8 @@ impl Session {
             self.store.set_pin_dir(self.root.pin_dir())?;
         }
         self.store.note_boot(&boot_id())?;
+        // Programs are put back where a slave is now.
+        self.settle()?;
         let networks: Vec<_> =
             self.store.networks()?.into_iter().filter(|network| network.state == State::Up).collect();
         if networks.is_empty() {

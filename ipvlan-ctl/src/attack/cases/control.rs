@@ -117,7 +117,7 @@ fn own_detection(setting: Setting) -> Expect {
             &[Place::Peer]
         });
     }
-    Expect { must: &[], may: expect.must, ..expect }
+    Expect::pass(&[]).or_at(expect.must)
 }
 
 /// What can answer: the LAN, or a peer.

@@ -257,6 +257,10 @@ pub(super) const CASES: &[Case] = &[
         |world, family, marker| world.udp(family, FROM_LAN, Who::Peer, Who::Host, marker),
     ),
     Case {
+        expect: |setting| {
+            let expect = Expect::drop(&[WireSpoof, Internal]);
+            if setting.internal { expect } else { expect.known() }
+        },
         advice: Some(
             "have the switch hold addresses against ports (source guard): the programs don't know the host's own",
         ),

@@ -277,5 +277,5 @@ fn may_reach_group(setting: Setting) -> Expect {
     if !setting.is_l2() {
         return Expect::drop(&[GroupMismatch, Internal, EtherType]);
     }
-    Expect { must: &[], may: expect.must, ..expect }
+    Expect::pass(&[]).or_at(expect.must)
 }

@@ -28,7 +28,7 @@ pub(super) const CASES: &[Case] = &[
         |world, family, marker| world.udp(family, SHARED, Who::Attacker, Who::Other, marker),
         |setting| match setting {
             // It takes the way over the wire, as its gateway would have it.
-            Setting { flag: Flag::Vepa, .. } => {
+            Setting { flag: Flag::Vepa, internal: false, .. } => {
                 Expect::drop(&[OtherNetwork, Internal, WireSpoof]).or_at(&[Place::Wire])
             }
             _ => Expect::drop(&[OtherNetwork, Internal]),

@@ -85,13 +85,13 @@ impl How {
         };
         let matrix = run(&options)?;
         let report = Report { summary: matrix.summary(), matrix };
-        for output in &self.reports {
-            output.write(&report)?;
-        }
         if format == Format::Json {
             json(&report);
         } else {
             print(&report.matrix, &report.summary);
+        }
+        for output in &self.reports {
+            output.write(&report)?;
         }
         Ok(status(&report.summary))
     }

@@ -127,6 +127,8 @@ async fn settle(driver: Arc<Driver>, ifname: String) {
     while slave.exists() && Instant::now() < deadline {
         tokio::time::sleep(PAUSE).await;
     }
+    // It has its name inside a moment later.
+    tokio::time::sleep(PAUSE).await;
     look(&driver).await;
 }
 

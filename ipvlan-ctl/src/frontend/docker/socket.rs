@@ -4,7 +4,7 @@ use std::{
     fs::{self, DirBuilder},
     io,
     os::unix::{
-        fs::DirBuilderExt as _,
+        fs::{DirBuilderExt as _, FileTypeExt as _},
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
@@ -52,11 +52,18 @@ impl Drop for Socket {
 fn bind(path: &Path) -> Result<UnixListener, Error> {
     let fail = |source| Error::Listen { path: path.to_owned(), source };
     if let Some(directory) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(fail)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(fail)?;
     }
     // One that a killed server has left refuses; one that answers is in use.
     if UnixStream::connect(path).is_ok() {
         return Err(Error::ListenInUse(path.to_owned()));
+    }
+    // Somebody's file is somebody's.
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket()) {
+        return Err(fail(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "there is a file, which isn't a socket",
+        )));
     }
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
