@@ -66,8 +66,7 @@ pub struct AttachRequest {
 impl Session {
     /// Checks all that can be checked before anything is made.
     pub fn prepare_attach(&mut self, request: &AttachRequest, netns: Netns) -> Result<Attachment<'_>, Error> {
-        let network = self.store.network(&request.network)?;
-        let network = network.ok_or_else(|| Error::NoNetwork(request.network.clone()))?;
+        let network = self.network(&request.network)?;
         if let Some(owner) = network.spec.owner {
             return Err(Error::Owned { network: request.network.clone(), owner });
         }
@@ -107,6 +106,10 @@ impl Session {
         Ok(Attachment { session: self, network, parent, endpoint, inside: Some(inside) })
     }
 
+    fn network(&self, name: &str) -> Result<Network, Error> {
+        self.store.network(name)?.ok_or_else(|| Error::NoNetwork(name.to_owned()))
+    }
+
     /// As [`Self::prepare_attach`], for a slave that `owner` is to take into its namespace. The addresses are the engine's choice, and
     /// the wire isn't asked for them: who answers there may be a proxy.
     pub(super) fn prepare_offer(
@@ -114,8 +117,7 @@ impl Session {
         request: &AttachRequest,
         owner: Owner,
     ) -> Result<Attachment<'_>, Error> {
-        let network = self.store.network(&request.network)?;
-        let network = network.ok_or_else(|| Error::NoNetwork(request.network.clone()))?;
+        let network = self.network(&request.network)?;
         self.require_ipvlan()?;
         let parent = self.parent(&network)?;
         let dataplane = self.check_parent(&parent, network.spec.name.as_str())?;

@@ -79,15 +79,15 @@ impl Report {
 impl Session {
     /// Notes which of the offered slaves have been taken in.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
+        let parents = self.store.parents()?;
         for endpoint in self.store.endpoints()?.into_iter().filter(|it| it.state == State::Offered) {
-            self.settle_endpoint(&endpoint)?;
+            self.settle_endpoint(&endpoint, &parents)?;
         }
         Ok(())
     }
 
     /// Notes whether an offered slave has been taken in; returns whether there is one at all. One look decides: it may move any moment.
-    pub(super) fn settle_endpoint(&mut self, endpoint: &Endpoint) -> Result<bool, Error> {
-        let parents = self.store.parents()?;
+    pub(super) fn settle_endpoint(&mut self, endpoint: &Endpoint, parents: &[Parent]) -> Result<bool, Error> {
         let Some(parent) = parents.iter().find(|parent| parent.slot == endpoint.parent) else {
             return Ok(false);
         };
@@ -118,8 +118,7 @@ impl Session {
     }
 
     /// Whether a slave that was taken in has been given back.
-    pub(super) fn is_on_host(&self, endpoint: &Endpoint) -> Result<bool, Error> {
-        let parents = self.store.parents()?;
+    pub(super) fn is_on_host(&self, endpoint: &Endpoint, parents: &[Parent]) -> Result<bool, Error> {
         let Some(parent) = parents.iter().find(|parent| parent.slot == endpoint.parent) else {
             return Ok(false);
         };

@@ -12,12 +12,13 @@ impl Session {
     /// Removes every endpoint that isn't complete, whose namespace is gone, or that its engine has given back, and every network that
     /// isn't complete. What can't be removed is a warning: it mustn't keep the user from other work.
     pub(super) fn repair(&mut self) -> Result<(), Error> {
+        let parents = self.store.parents()?;
         for endpoint in self.store.endpoints()? {
             let remains = match endpoint.state {
                 // An engine gives back on the host what it has taken in.
-                State::Up if endpoint.owner.is_some() && self.is_on_host(&endpoint)? => false,
+                State::Up if endpoint.owner.is_some() && self.is_on_host(&endpoint, &parents)? => false,
                 State::Up => Netns::find(&endpoint.netns).is_some(),
-                State::Offered => self.settle_endpoint(&endpoint)?,
+                State::Offered => self.settle_endpoint(&endpoint, &parents)?,
                 State::Creating | State::Closing => false,
             };
             if remains {
