@@ -63,6 +63,32 @@ pub struct Case {
     pub advice: Option<&'static str>,
 }
 
+impl Class {
+    /// The attacker sends a frame by way of its queue.
+    pub(super) const fn sends(
+        self,
+        id: &'static str,
+        what: &'static str,
+        families: &'static [Family],
+        build: Build,
+        expect: fn(Setting) -> Expect,
+    ) -> Case {
+        self.acts(id, what, families, Act::Send(Door::Queue, build), expect)
+    }
+
+    /// Something happens that takes raw sockets.
+    pub(super) const fn acts(
+        self,
+        id: &'static str,
+        what: &'static str,
+        families: &'static [Family],
+        act: Act,
+        expect: fn(Setting) -> Expect,
+    ) -> Case {
+        Case { id, what, class: self, families, needs: Capability::NetRaw, act, expect, advice: None }
+    }
+}
+
 /// Makes the bytes of one frame that carries a marker.
 pub(super) type Build = fn(&World, Family, &[u8]) -> Result<Vec<u8>>;
 
@@ -80,7 +106,7 @@ pub(super) enum Act {
 }
 
 /// What has to come of a case.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Expect {
     /// Why there is nothing to try.
     pub(super) pointless: Option<&'static str>,
@@ -95,19 +121,22 @@ pub(super) struct Expect {
 }
 
 impl Expect {
+    /// It comes out nowhere, and no reason is asked for.
+    const NOTHING: Self = Self { pointless: None, must: &[], may: &[], reasons: &[], known: false };
+
     /// It comes out at `must`, and nowhere else.
     pub(super) const fn pass(must: &'static [Place]) -> Self {
-        Self { pointless: None, must, may: &[], reasons: &[], known: false }
+        Self { must, ..Self::NOTHING }
     }
 
     /// It comes out nowhere, for one of `reasons`.
     pub(super) const fn drop(reasons: &'static [DropReason]) -> Self {
-        Self { pointless: None, must: &[], may: &[], reasons, known: false }
+        Self { reasons, ..Self::NOTHING }
     }
 
     /// There is nothing to try.
     pub(super) const fn pointless(why: &'static str) -> Self {
-        Self { pointless: Some(why), must: &[], may: &[], reasons: &[], known: false }
+        Self { pointless: Some(why), ..Self::NOTHING }
     }
 
     /// As `self`, but it may come out at `may` too.

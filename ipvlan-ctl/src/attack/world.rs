@@ -15,19 +15,13 @@ use super::{
 use crate::{
     model::Flag,
     sandbox::{
-        Door, Endpoint, HOST, INTERFACE, LAN, LAN_MAC, Maker, Network, PARENT_MAC, Sandbox, Sender, Watch,
+        Door, Endpoint, HOST, INTERFACE, LAN, LAN_MAC, Maker, Network, Sandbox, Sender, Watch,
         frame::{self, Link},
         mac,
         packet::PacketSocket,
+        static_neighbor,
     },
 };
-
-/// From an endpoint to the LAN host.
-pub(super) const TO_LAN: Link = Link { source: PARENT_MAC, destination: LAN_MAC };
-/// From an endpoint to another one or to the host: their MAC is the parent's.
-pub(super) const SHARED: Link = Link::shared(PARENT_MAC);
-/// From the LAN host to an endpoint or the host.
-pub(super) const FROM_LAN: Link = Link { source: LAN_MAC, destination: PARENT_MAC };
 
 /// Whose address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,13 +94,7 @@ impl World {
 
     /// Tells an endpoint where `address` is, as somebody who knows ipvlan would; in modes l3 and l3s there is nothing to tell.
     pub(super) fn know_neighbor(&self, endpoint: &Endpoint, address: &str) -> Result<()> {
-        if !self.setting.is_l2() {
-            return Ok(());
-        }
-        endpoint.netns.ip_batch(&format!(
-            "route replace {address} dev {INTERFACE}\nneigh replace {address} lladdr {} dev {INTERFACE} nud permanent\n",
-            mac(PARENT_MAC)
-        ))
+        if self.setting.is_l2() { static_neighbor(&endpoint.netns, address) } else { Ok(()) }
     }
 
     fn endpoints(&self) -> [&Endpoint; 6] {

@@ -27,6 +27,7 @@ use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
 pub use door::{Door, Sender};
+use frame::Link;
 pub use netns::Netns;
 use netns::stderr;
 pub use network::Network;
@@ -40,6 +41,14 @@ pub const INTERFACE: &str = "eth0";
 pub const PARENT_MAC: Mac = [0x02, 0x1b, 0, 0, 0, 0x02];
 /// The MAC of the LAN host, which is the gateway too.
 pub const LAN_MAC: Mac = [0x02, 0x1b, 0, 0, 0, 0x01];
+/// The MAC of nobody here.
+pub const STRANGER_MAC: Mac = [0x02, 0x66, 0, 0, 0, 0x66];
+/// From an endpoint to the LAN host.
+pub const TO_LAN: Link = Link { source: PARENT_MAC, destination: LAN_MAC };
+/// From an endpoint to another one or to the host: their MAC is the parent's.
+pub const SHARED: Link = Link::shared(PARENT_MAC);
+/// From the LAN host to an endpoint or the host.
+pub const FROM_LAN: Link = Link { source: LAN_MAC, destination: PARENT_MAC };
 /// The host part of the LAN host's addresses.
 pub const LAN: u8 = 1;
 /// The host part of the host's own addresses on the parent.
@@ -350,6 +359,17 @@ fn create(network: &Network) -> String {
     }
     words += &format!(" {}", network.name);
     words
+}
+
+/// Makes `address` a neighbour at the parent's MAC, as somebody who knows ipvlan would.
+///
+/// # Errors
+/// Fails if ip(8) does.
+pub fn static_neighbor(netns: &Netns, address: &str) -> Result<()> {
+    netns.ip_batch(&format!(
+        "route replace {address} dev {INTERFACE}\nneigh replace {address} lladdr {} dev {INTERFACE} nud permanent\n",
+        mac(PARENT_MAC)
+    ))
 }
 
 /// A MAC address as ip(8) writes it.

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, ensure};
 use ipvlan_tests::{
     Door, Marker, Netns, Sender, Stats, Watch,
-    frame::{self, Link},
-    sandbox::{INTERFACE, LAN_MAC, PARENT_MAC},
+    frame::{self},
+    sandbox::{INTERFACE, SHARED, TO_LAN},
 };
 use libtest_mimic::Trial;
 
@@ -15,8 +15,6 @@ use crate::{
     test,
 };
 
-const TO_LAN: Link = Link { source: PARENT_MAC, destination: LAN_MAC };
-const SHARED: Link = Link::shared(PARENT_MAC);
 const HOST: [u8; 4] = [192, 168, 1, 250];
 const LAN: [u8; 4] = [192, 168, 1, 1];
 const A: [u8; 4] = [192, 168, 1, 11];

@@ -12,21 +12,17 @@ use anyhow::{Context as _, Result, ensure};
 use ipvlan_common::DropReason;
 use ipvlan_tests::{
     Door, Endpoint, Maker, Marker, Netns, Network, Sandbox, Stats, Watch,
-    frame::{Link, PORT},
+    frame::PORT,
     packet::PacketSocket,
-    sandbox::{INTERFACE, LAN_MAC, PARENT_MAC, mac},
+    sandbox::INTERFACE,
     stats::Rise,
     watch::{ARRIVAL, SETTLE},
 };
 
+pub(crate) use ipvlan_tests::sandbox::{FROM_LAN, SHARED, TO_LAN, static_neighbor};
+
 use crate::shown;
 
-/// From an endpoint to the LAN host.
-pub(crate) const TO_LAN: Link = Link { source: PARENT_MAC, destination: LAN_MAC };
-/// From an endpoint to another one or to the host: their MAC is the parent's.
-pub(crate) const SHARED: Link = Link::shared(PARENT_MAC);
-/// From the LAN host to an endpoint or the host.
-pub(crate) const FROM_LAN: Link = Link { source: LAN_MAC, destination: PARENT_MAC };
 /// The name of the host and of the row of the parent's counters.
 pub(crate) const PARENT: &str = INTERFACE;
 
@@ -213,14 +209,6 @@ fn counted(rises: &[Rise], reason: DropReason, charged: &str) -> bool {
 
 fn same(seen: &BTreeSet<String>, places: &[&str]) -> bool {
     seen.len() == places.len() && places.iter().all(|place| seen.contains(*place))
-}
-
-/// Makes `address` a neighbour at the parent's MAC, as somebody who knows ipvlan would.
-pub(crate) fn static_neighbor(netns: &Netns, address: &str) -> Result<()> {
-    netns.ip_batch(&format!(
-        "route replace {address} dev {INTERFACE}\nneigh replace {address} lladdr {} dev {INTERFACE} nud permanent\n",
-        mac(PARENT_MAC)
-    ))
 }
 
 /// An ordinary datagram from an ordinary socket.

@@ -10,7 +10,7 @@ use ipvlan_tests::{
     frame::{self, Arp, Link},
     harness::{Need, test},
     packet::{ETH_IPV6, PacketSocket},
-    sandbox::{HOST, INTERFACE, LAN, LAN_MAC, PARENT_MAC},
+    sandbox::{HOST, INTERFACE, LAN, LAN_MAC, PARENT_MAC, STRANGER_MAC},
 };
 use libtest_mimic::Trial;
 
@@ -18,7 +18,6 @@ use crate::lab::{FROM_LAN, Lab, PARENT, TO_LAN};
 
 const NET: Network = Network::bridge("db_net", 1);
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
-const STRANGER_MAC: [u8; 6] = [0x02, 0x66, 0, 0, 0, 0x66];
 const A: (&str, Door) = ("a", Door::Queue);
 
 /// What is shown of an endpoint in one mode.

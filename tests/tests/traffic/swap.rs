@@ -15,9 +15,9 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use aya::programs::{SchedClassifier, TcAttachType};
 use ipvlan_tests::{
     Door, Endpoint, Maker, Marker, Netns, Network, Sandbox, Sender, Watch,
-    frame::{self, Link, PORT},
+    frame::{self, PORT},
     harness::{Need, kernel_version, test},
-    sandbox::{HOST, INTERFACE, LAN, PARENT_MAC},
+    sandbox::{HOST, INTERFACE, LAN},
 };
 use libtest_mimic::Trial;
 use nix::{
@@ -28,13 +28,12 @@ use nix::{
 use serde_json::Value;
 
 use crate::{
-    lab::{Lab, TO_LAN, static_neighbor},
+    lab::{Lab, SHARED, TO_LAN, static_neighbor},
     lifecycle::is_enforced,
 };
 
 const NET: Network = Network::bridge("db_net", 1);
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
-const SHARED: Link = Link { source: PARENT_MAC, destination: PARENT_MAC };
 /// Swaps, and as many that are killed half way, unless `IPVLAN_SWAPS` says otherwise.
 const SWAPS: u32 = 2;
 /// Datagrams a millisecond, each way.

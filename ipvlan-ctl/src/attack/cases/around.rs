@@ -3,16 +3,16 @@
 use anyhow::Result;
 use ipvlan_common::DropReason::{Malformed, Unsealed};
 
-use super::{BOTH, ROUTED, V4, attack};
+use super::{BOTH, ROUTED, V4};
 use crate::{
     attack::{
         case::{Act, Build, Capability, Case, Class, Expect},
         setting::{Family, Setting},
-        world::{SHARED, TO_LAN, Who, World, keep},
+        world::{Who, World, keep},
     },
     model::Flag,
     sandbox::{
-        Door, INTERFACE, LAN, PARENT_MAC,
+        Door, INTERFACE, LAN, PARENT_MAC, SHARED, TO_LAN,
         frame::{self, Arp, Link},
         offload,
         packet::PacketSocket,
@@ -44,8 +44,7 @@ pub(super) const CASES: &[Case] = &[
     xdp("xdp-to-host", "into the host, out of an AF_XDP socket", to_host),
     xdp("xdp-to-wire", "to the LAN as a peer, out of an AF_XDP socket", peer_to_wire),
     xdp("xdp-as-stranger", "to the LAN from far away, out of an AF_XDP socket", stranger_to_wire),
-    attack(
-        Class::Around,
+    Class::Around.acts(
         "checksum-source",
         "a checksum asked for where the source is",
         V4,
@@ -55,11 +54,11 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 const fn bypass(id: &'static str, what: &'static str, build: Build) -> Case {
-    attack(Class::Around, id, what, BOTH, Act::Send(Door::Bypass, build), unsealed)
+    Class::Around.acts(id, what, BOTH, Act::Send(Door::Bypass, build), unsealed)
 }
 
 const fn xdp(id: &'static str, what: &'static str, build: Build) -> Case {
-    attack(Class::Around, id, what, BOTH, Act::Send(Door::Xdp, build), unsealed)
+    Class::Around.acts(id, what, BOTH, Act::Send(Door::Xdp, build), unsealed)
 }
 
 /// To another endpoint.

@@ -15,44 +15,36 @@ use crate::{
     attack::{
         case::{Act, Capability, Case, Class, Expect},
         setting::{Family, Place, Setting},
-        world::{FROM_LAN, SHARED, TO_LAN, Who, World, keep},
+        world::{Who, World, keep},
     },
     model::{Flag, Mode},
     sandbox::{
-        Door, Netns, PARENT_MAC,
+        FROM_LAN, Netns, PARENT_MAC, SHARED, TO_LAN,
         frame::{self, Arp, Link, PORT},
     },
 };
 
 pub(super) const CASES: &[Case] = &[
-    control("own-to-peer", "a datagram of its own to a peer", BOTH, to_peer(own_to_peer), peer),
-    control("own-to-wire", "a datagram of its own to the LAN", BOTH, to_peer(own_to_wire), wire),
-    control("from-wire", "a datagram from the LAN", BOTH, Act::Lan(from_wire), inward),
-    control("own-fragment", "a later fragment of its own", BOTH, to_peer(own_fragment), wire),
-    control("own-arp", "an announcement of its own address", V4, to_peer(own_arp), group_or_nothing),
-    control(
+    Class::Control.sends("own-to-peer", "a datagram of its own to a peer", BOTH, own_to_peer, peer),
+    Class::Control.sends("own-to-wire", "a datagram of its own to the LAN", BOTH, own_to_wire, wire),
+    Class::Control.acts("from-wire", "a datagram from the LAN", BOTH, Act::Lan(from_wire), inward),
+    Class::Control.sends("own-fragment", "a later fragment of its own", BOTH, own_fragment, wire),
+    Class::Control.sends("own-arp", "an announcement of its own address", V4, own_arp, group_or_nothing),
+    Class::Control.sends(
         "own-dad",
         "duplicate address detection for its own address",
         V6,
-        to_peer(own_dad),
+        own_dad,
         own_detection,
     ),
-    control("tcp", "a megabyte by TCP, in segments as large as can be", BOTH, Act::Try(tcp), reachable),
+    Class::Control.acts(
+        "tcp",
+        "a megabyte by TCP, in segments as large as can be",
+        BOTH,
+        Act::Try(tcp),
+        reachable,
+    ),
 ];
-
-const fn control(
-    id: &'static str,
-    what: &'static str,
-    families: &'static [Family],
-    act: Act,
-    expect: fn(Setting) -> Expect,
-) -> Case {
-    Case { id, what, class: Class::Control, families, needs: Capability::NetRaw, act, expect, advice: None }
-}
-
-const fn to_peer(build: crate::attack::case::Build) -> Act {
-    Act::Send(Door::Queue, build)
-}
 
 fn own_to_peer(world: &World, family: Family, marker: &[u8]) -> Result<Vec<u8>> {
     world.udp(family, SHARED, Who::Attacker, Who::Peer, marker)

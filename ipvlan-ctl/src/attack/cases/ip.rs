@@ -7,14 +7,14 @@ use ipvlan_common::DropReason::{
     GroupMismatch, HeaderChain, Internal, IpOption, SourceIpv4, SourceIpv6, WireSpoof,
 };
 
-use super::{BOTH, V4, V6, attack, group_or_nothing, not_to_host, not_to_loopback};
+use super::{BOTH, V4, V6, group_or_nothing, not_to_host, not_to_loopback};
 use crate::attack::{
     case::{Act, Build, Capability, Case, Class, Expect},
     setting::{Family, Setting},
-    world::{FROM_LAN, SHARED, TO_LAN, Who, World, keep},
+    world::{Who, World, keep},
 };
 use crate::sandbox::{
-    Door, HOST, LAN, LAN_MAC, PARENT_MAC,
+    FROM_LAN, HOST, LAN, LAN_MAC, PARENT_MAC, SHARED, TO_LAN,
     frame::{self, Arp, Link, PORT},
 };
 
@@ -22,56 +22,56 @@ const ROUTING: u8 = 43;
 const DESTINATION_OPTIONS: u8 = 60;
 
 pub(super) const CASES: &[Case] = &[
-    ip(
+    Class::Ip.sends(
         "source-peer",
         "to the LAN, from a peer's address",
         BOTH,
         |world, family, marker| world.udp(family, TO_LAN, Who::Peer, Who::Gateway, marker),
         spoof,
     ),
-    ip(
+    Class::Ip.sends(
         "source-peer-to-peer",
         "to a peer, from another peer's address",
         BOTH,
         |world, family, marker| world.udp(family, SHARED, Who::Peer, Who::Third, marker),
         spoof,
     ),
-    ip(
+    Class::Ip.sends(
         "source-host",
         "to the LAN, from the host's address",
         BOTH,
         |world, family, marker| world.udp(family, TO_LAN, Who::Host, Who::Gateway, marker),
         spoof,
     ),
-    ip(
+    Class::Ip.sends(
         "source-host-to-peer",
         "to a peer, from the host's address",
         BOTH,
         |world, family, marker| world.udp(family, SHARED, Who::Host, Who::Peer, marker),
         spoof,
     ),
-    ip(
+    Class::Ip.sends(
         "source-gateway-to-peer",
         "to a peer, from the gateway's address",
         BOTH,
         |world, family, marker| world.udp(family, SHARED, Who::Gateway, Who::Peer, marker),
         spoof,
     ),
-    ip(
+    Class::Ip.sends(
         "source-stranger",
         "to the LAN, from an address far away",
         BOTH,
         |world, family, marker| world.udp(family, TO_LAN, Who::Stranger, Who::Gateway, marker),
         spoof,
     ),
-    ip(
+    Class::Ip.sends(
         "source-stranger-to-peer",
         "to a peer, from an address far away",
         BOTH,
         |world, family, marker| world.udp(family, SHARED, Who::Stranger, Who::Peer, marker),
         spoof,
     ),
-    ip(
+    Class::Ip.sends(
         "source-other",
         "to another network, from an address of that network",
         BOTH,
@@ -85,21 +85,21 @@ pub(super) const CASES: &[Case] = &[
         },
         spoof,
     ),
-    ip(
+    Class::Ip.sends(
         "source-loopback",
         "into the host, from its loopback address",
         BOTH,
         |world, family, marker| world.udp(family, SHARED, Who::Loopback, Who::Host, marker),
         spoof,
     ),
-    ip(
+    Class::Ip.sends(
         "source-broadcast",
         "to the LAN, from the broadcast address",
         V4,
         |world, _, marker| frame::udp4(TO_LAN, Ipv4Addr::BROADCAST, world.attacker.network.ipv4(LAN), marker),
         spoof,
     ),
-    ip(
+    Class::Ip.sends(
         "source-unspecified",
         "to the LAN, from no address",
         BOTH,
@@ -112,14 +112,14 @@ pub(super) const CASES: &[Case] = &[
         },
         spoof,
     ),
-    ip(
+    Class::Ip.sends(
         "to-loopback",
         "into the host, to its loopback address",
         BOTH,
         |world, family, marker| world.udp(family, SHARED, Who::Attacker, Who::Loopback, marker),
         not_to_loopback,
     ),
-    ip(
+    Class::Ip.sends(
         "to-stranger-at-host",
         "into the host, to an address that it hasn't",
         BOTH,
@@ -136,7 +136,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         act: Act::Do(host_datagram),
         needs: Capability::Nothing,
-        ..ip(
+        ..Class::Ip.sends(
             "host-datagram",
             "into the host, by an ordinary socket",
             BOTH,
@@ -144,7 +144,7 @@ pub(super) const CASES: &[Case] = &[
             not_to_host,
         )
     },
-    ip(
+    Class::Ip.sends(
         "limited-broadcast",
         "a broadcast of its own to 255.255.255.255",
         V4,
@@ -153,7 +153,7 @@ pub(super) const CASES: &[Case] = &[
         },
         group_or_nothing,
     ),
-    ip(
+    Class::Ip.sends(
         "directed-broadcast",
         "a broadcast of its own to the subnet's address",
         V4,
@@ -163,7 +163,7 @@ pub(super) const CASES: &[Case] = &[
         },
         group_or_nothing,
     ),
-    ip(
+    Class::Ip.sends(
         "broadcast-of-other",
         "a broadcast to another network's address",
         V4,
@@ -177,7 +177,7 @@ pub(super) const CASES: &[Case] = &[
         },
         |_| Expect::drop(&[GroupMismatch]),
     ),
-    ip(
+    Class::Ip.sends(
         "fragment-as-peer",
         "a later fragment from a peer's address",
         BOTH,
@@ -191,28 +191,28 @@ pub(super) const CASES: &[Case] = &[
         },
         spoof,
     ),
-    ip(
+    Class::Ip.sends(
         "loose-source-route",
         "a loose source route",
         V4,
         |world, family, marker| options(world, family, &[131, 7, 4, 192, 168, 1, 12, 0], marker),
         |_| Expect::drop(&[IpOption]),
     ),
-    ip(
+    Class::Ip.sends(
         "strict-source-route",
         "a strict source route",
         V4,
         |world, family, marker| options(world, family, &[137, 7, 4, 192, 168, 1, 12, 0], marker),
         |_| Expect::drop(&[IpOption]),
     ),
-    ip(
+    Class::Ip.sends(
         "record-route",
         "a record of the route",
         V4,
         |world, family, marker| options(world, family, &[7, 7, 4, 0, 0, 0, 0, 0], marker),
         |_| Expect::drop(&[IpOption]),
     ),
-    ip(
+    Class::Ip.sends(
         "routing-header-0",
         "a routing header of type 0",
         V6,
@@ -222,7 +222,7 @@ pub(super) const CASES: &[Case] = &[
         },
         |_| Expect::drop(&[HeaderChain]),
     ),
-    ip(
+    Class::Ip.sends(
         "long-chain",
         "more extension headers than are followed",
         V6,
@@ -237,7 +237,7 @@ pub(super) const CASES: &[Case] = &[
         },
         |_| Expect::drop(&[HeaderChain]),
     ),
-    ip(
+    Class::Ip.sends(
         "behind-as-peer",
         "behind destination options, from a peer's address",
         V6,
@@ -276,18 +276,8 @@ pub(super) const CASES: &[Case] = &[
     }),
 ];
 
-const fn ip(
-    id: &'static str,
-    what: &'static str,
-    families: &'static [Family],
-    build: Build,
-    expect: fn(Setting) -> Expect,
-) -> Case {
-    attack(Class::Ip, id, what, families, Act::Send(Door::Queue, build), expect)
-}
-
 const fn wire(id: &'static str, what: &'static str, families: &'static [Family], build: Build) -> Case {
-    attack(Class::Ip, id, what, families, Act::Lan(build), |_| {
+    Class::Ip.acts(id, what, families, Act::Lan(build), |_| {
         Expect::drop(&[WireSpoof, Internal, ipvlan_common::DropReason::Unsealed])
     })
 }

@@ -5,19 +5,18 @@ use ipvlan_common::DropReason::{
     EtherType, GroupMismatch, GroupRate, Malformed, ProtocolMismatch, SourceMac, VlanTag,
 };
 
-use super::{BOTH, V4, attack, not_to_host};
+use super::{BOTH, V4, not_to_host};
 use crate::attack::{
-    case::{Act, Build, Capability, Case, Class, Expect},
+    case::{Act, Capability, Case, Class, Expect},
     setting::{Family, Place, Setting},
-    world::{SHARED, TO_LAN, Who, World, keep},
+    world::{Who, World, keep},
 };
 use crate::sandbox::{
-    Door, INTERFACE, LAN_MAC, PARENT_MAC,
+    INTERFACE, LAN_MAC, PARENT_MAC, SHARED, STRANGER_MAC, TO_LAN,
     frame::{self, Link},
     packet::{ETH_IPV4, ETH_IPV6, PacketSocket},
 };
 
-const STRANGER_MAC: [u8; 6] = [0x02, 0x66, 0, 0, 0, 0x66];
 /// Where bridges of the IEEE's kind speak to each other.
 const BRIDGES: [u8; 6] = [0x01, 0x80, 0xc2, 0, 0, 0];
 const NEAREST_BRIDGE: [u8; 6] = [0x01, 0x80, 0xc2, 0, 0, 0x0e];
@@ -26,7 +25,7 @@ const PORT_ACCESS: [u8; 6] = [0x01, 0x80, 0xc2, 0, 0, 0x03];
 const PAUSE: [u8; 6] = [0x01, 0x80, 0xc2, 0, 0, 0x01];
 
 pub(super) const CASES: &[Case] = &[
-    link(
+    Class::Link.sends(
         "forged-mac",
         "to the LAN, with a stranger's MAC",
         BOTH,
@@ -36,21 +35,21 @@ pub(super) const CASES: &[Case] = &[
         },
         |_| Expect::drop(&[SourceMac]),
     ),
-    link(
+    Class::Link.sends(
         "host-unicast",
         "into the host, with the parent's MAC twice",
         BOTH,
         |world, family, marker| world.udp(family, SHARED, Who::Attacker, Who::Host, marker),
         not_to_host,
     ),
-    link(
+    Class::Link.sends(
         "host-made-up-macs",
         "into the host, with a made-up MAC twice",
         BOTH,
         |world, family, marker| world.udp(family, Link::shared(LAN_MAC), Who::Attacker, Who::Host, marker),
         |_| Expect::drop(&[SourceMac]),
     ),
-    link(
+    Class::Link.sends(
         "host-broadcast",
         "into the host, in a broadcast frame",
         BOTH,
@@ -59,7 +58,7 @@ pub(super) const CASES: &[Case] = &[
         },
         |_| Expect::drop(&[GroupMismatch]),
     ),
-    link(
+    Class::Link.sends(
         "unicast-in-broadcast",
         "to a peer, in a broadcast frame",
         BOTH,
@@ -68,7 +67,7 @@ pub(super) const CASES: &[Case] = &[
         },
         |_| Expect::drop(&[GroupMismatch]),
     ),
-    link(
+    Class::Link.sends(
         "vlan-tag",
         "with a VLAN tag",
         V4,
@@ -77,14 +76,14 @@ pub(super) const CASES: &[Case] = &[
         },
         |_| Expect::drop(&[VlanTag]),
     ),
-    link(
+    Class::Link.sends(
         "qinq-tag",
         "with a service tag of QinQ",
         V4,
         |_, _, marker| frame::raw(TO_LAN, 0x88a8, &[&[0, 7, 0x08, 0][..], marker].concat()),
         |_| Expect::drop(&[VlanTag, EtherType]),
     ),
-    link(
+    Class::Link.sends(
         "stp",
         "spanning tree, as a bridge",
         V4,
@@ -94,20 +93,44 @@ pub(super) const CASES: &[Case] = &[
         },
         odd,
     ),
-    link("lldp", "LLDP", V4, |_, _, marker| frame::raw(group(NEAREST_BRIDGE), 0x88cc, marker), odd),
-    link("lacp", "LACP", V4, |_, _, marker| frame::raw(group(SLOW), 0x8809, marker), odd),
-    link("eapol", "802.1X", V4, |_, _, marker| frame::raw(group(PORT_ACCESS), 0x888e, marker), odd),
-    link("pause", "flow control", V4, |_, _, marker| frame::raw(group(PAUSE), 0x8808, marker), odd),
-    link(
+    Class::Link.sends(
+        "lldp",
+        "LLDP",
+        V4,
+        |_, _, marker| frame::raw(group(NEAREST_BRIDGE), 0x88cc, marker),
+        odd,
+    ),
+    Class::Link.sends("lacp", "LACP", V4, |_, _, marker| frame::raw(group(SLOW), 0x8809, marker), odd),
+    Class::Link.sends(
+        "eapol",
+        "802.1X",
+        V4,
+        |_, _, marker| frame::raw(group(PORT_ACCESS), 0x888e, marker),
+        odd,
+    ),
+    Class::Link.sends(
+        "pause",
+        "flow control",
+        V4,
+        |_, _, marker| frame::raw(group(PAUSE), 0x8808, marker),
+        odd,
+    ),
+    Class::Link.sends(
         "pppoe",
         "PPPoE discovery, to all",
         V4,
         |_, _, marker| frame::raw(Link::broadcast(PARENT_MAC), 0x8863, marker),
         odd,
     ),
-    link("mpls", "MPLS", V4, |_, _, marker| frame::raw(TO_LAN, 0x8847, marker), odd),
-    link("profinet", "PROFINET, to the LAN", V4, |_, _, marker| frame::raw(TO_LAN, 0x8892, marker), odd),
-    link(
+    Class::Link.sends("mpls", "MPLS", V4, |_, _, marker| frame::raw(TO_LAN, 0x8847, marker), odd),
+    Class::Link.sends(
+        "profinet",
+        "PROFINET, to the LAN",
+        V4,
+        |_, _, marker| frame::raw(TO_LAN, 0x8892, marker),
+        odd,
+    ),
+    Class::Link.sends(
         "short-header",
         "a header length below the least",
         V4,
@@ -118,7 +141,7 @@ pub(super) const CASES: &[Case] = &[
         },
         |_| Expect::drop(&[Malformed]),
     ),
-    link(
+    Class::Link.sends(
         "long-header",
         "a header length beyond the packet",
         V4,
@@ -131,7 +154,7 @@ pub(super) const CASES: &[Case] = &[
         },
         |_| Expect::drop(&[Malformed]),
     ),
-    link(
+    Class::Link.sends(
         "long-packet",
         "a length beyond the frame",
         BOTH,
@@ -143,7 +166,7 @@ pub(super) const CASES: &[Case] = &[
         },
         |_| Expect::drop(&[Malformed]),
     ),
-    link(
+    Class::Link.sends(
         "wrong-version",
         "a version that isn't the type's",
         BOTH,
@@ -156,7 +179,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     Case {
         act: Act::Do(mismatch),
-        ..link(
+        ..Class::Link.sends(
             "protocol-field",
             "to a peer, by a socket that calls it the other protocol",
             BOTH,
@@ -169,7 +192,7 @@ pub(super) const CASES: &[Case] = &[
 /// Fills the queue that all slaves share, and so comes after all that goes to groups.
 pub(super) const STORM: &[Case] = &[Case {
     act: Act::Do(storm),
-    ..link("storm", "a storm of 300 broadcasts", V4, to_gateway, |setting| {
+    ..Class::Link.sends("storm", "a storm of 300 broadcasts", V4, to_gateway, |setting| {
         if setting.is_l2() {
             // The first hundred pass.
             Expect::pass(&[]).or_at(&[Place::Peer, Place::Wire]).counted(&[GroupRate])
@@ -178,16 +201,6 @@ pub(super) const STORM: &[Case] = &[Case {
         }
     })
 }];
-
-const fn link(
-    id: &'static str,
-    what: &'static str,
-    families: &'static [Family],
-    build: Build,
-    expect: fn(Setting) -> Expect,
-) -> Case {
-    attack(Class::Link, id, what, families, Act::Send(Door::Queue, build), expect)
-}
 
 const fn group(destination: [u8; 6]) -> Link {
     Link { source: PARENT_MAC, destination }

@@ -9,7 +9,7 @@ mod network;
 mod root;
 
 use super::{
-    case::{Act, Capability, Case, Class, Expect},
+    case::{Case, Expect},
     setting::{Family, Place, Setting},
 };
 use crate::model::Flag;
@@ -32,18 +32,6 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
     ]
     .into_iter()
     .flatten()
-}
-
-/// An attack that takes raw sockets.
-const fn attack(
-    class: Class,
-    id: &'static str,
-    what: &'static str,
-    families: &'static [Family],
-    act: Act,
-    expect: fn(Setting) -> Expect,
-) -> Case {
-    Case { id, what, class, families, needs: Capability::NetRaw, act, expect, advice: None }
 }
 
 /// Why nothing is expected of a frame to a peer with VEPA in modes l3 and l3s.

@@ -1,28 +1,26 @@
 //! ARP, neighbour discovery, DHCP, and what goes to groups: who speaks for whom.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Result;
 use etherparse::ArpOperation;
 use ipvlan_common::DropReason::{
-    ArpSpoof, DhcpServer, EtherType, GroupMismatch, HeaderChain, Internal, NdFragment, NdSpoof,
-    RouterMessage, SourceIpv6,
+    ArpSpoof, DhcpServer, EtherType, HeaderChain, NdFragment, NdSpoof, RouterMessage, SourceIpv6,
 };
 
-use super::{BOTH, V4, V6, attack, group_or_nothing};
+use super::{BOTH, V4, V6, group_or_nothing};
 use crate::{
     attack::{
-        case::{Act, Build, Case, Class, Expect},
+        case::{Build, Case, Class, Expect},
         setting::{Family, Setting},
-        world::{TO_LAN, World},
+        world::{Who, World},
     },
     sandbox::{
-        Door, HOST, LAN, PARENT_MAC,
+        HOST, LAN, PARENT_MAC, STRANGER_MAC, TO_LAN,
         frame::{self, Arp, Link},
     },
 };
 
-const STRANGER_MAC: [u8; 6] = [0x02, 0x66, 0, 0, 0, 0x66];
 const ALL: Link = Link { source: PARENT_MAC, destination: frame::BROADCAST };
 const DESTINATION_OPTIONS: u8 = 60;
 const FRAGMENT: u8 = 44;
@@ -56,7 +54,7 @@ pub(super) const CASES: &[Case] = &[
             Arp { operation: ArpOperation::REPLY, sender_mac: PARENT_MAC, sender: gateway, target: gateway };
         frame::arp(TO_LAN, message, marker)
     }),
-    neighbor(
+    Class::Neighbor.sends(
         "arp-scan",
         "a request of its own for an address that nobody has",
         V4,
@@ -152,7 +150,7 @@ pub(super) const CASES: &[Case] = &[
         },
         |_| Expect::drop(&[RouterMessage, HeaderChain, NdFragment]),
     ),
-    neighbor(
+    Class::Neighbor.sends(
         "dhcp-server",
         "a DHCP server's answer",
         BOTH,
@@ -171,28 +169,14 @@ pub(super) const CASES: &[Case] = &[
         },
         |_| Expect::drop(&[DhcpServer]),
     ),
-    neighbor(
+    Class::Neighbor.sends(
         "mdns",
         "mDNS of its own",
         BOTH,
-        |world, family, marker| {
-            if family == Family::V4 {
-                let group = Ipv4Addr::new(224, 0, 0, 251);
-                return frame::udp4_with(
-                    multicast4(group),
-                    world.attacker.ipv4,
-                    group,
-                    [5353, 5353],
-                    &[],
-                    marker,
-                );
-            }
-            let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
-            frame::udp6_with(multicast6(group), world.attacker.ipv6, group, [5353, 5353], marker)
-        },
+        |world, family, marker| mdns(world, family, Who::Attacker, marker),
         may_reach_group,
     ),
-    neighbor(
+    Class::Neighbor.sends(
         "ssdp",
         "SSDP of its own",
         V4,
@@ -202,47 +186,23 @@ pub(super) const CASES: &[Case] = &[
         },
         may_reach_group,
     ),
-    neighbor(
+    Class::Neighbor.sends(
         "group-as-peer",
         "mDNS in a peer's name",
         BOTH,
-        |world, family, marker| {
-            if family == Family::V4 {
-                let group = Ipv4Addr::new(224, 0, 0, 251);
-                return frame::udp4_with(
-                    multicast4(group),
-                    world.peer.ipv4,
-                    group,
-                    [5353, 5353],
-                    &[],
-                    marker,
-                );
-            }
-            let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
-            frame::udp6_with(multicast6(group), world.peer.ipv6, group, [5353, 5353], marker)
-        },
+        |world, family, marker| mdns(world, family, Who::Peer, marker),
         |_| Expect::drop(&[ipvlan_common::DropReason::SourceIpv4, SourceIpv6]),
     ),
 ];
 
-const fn neighbor(
-    id: &'static str,
-    what: &'static str,
-    families: &'static [Family],
-    build: Build,
-    expect: fn(Setting) -> Expect,
-) -> Case {
-    attack(Class::Neighbor, id, what, families, Act::Send(Door::Queue, build), expect)
-}
-
 const fn arp(id: &'static str, what: &'static str, build: Build) -> Case {
     // In modes l3 and l3s an endpoint speaks no ARP at all.
-    neighbor(id, what, V4, build, |_| Expect::drop(&[ArpSpoof, EtherType]))
+    Class::Neighbor.sends(id, what, V4, build, |_| Expect::drop(&[ArpSpoof, EtherType]))
 }
 
 /// In modes l3 and l3s the kernel sends nothing to groups, so the reason is another one or none.
 const fn nd(id: &'static str, what: &'static str, build: Build, expect: fn(Setting) -> Expect) -> Case {
-    neighbor(id, what, V6, build, expect)
+    Class::Neighbor.sends(id, what, V6, build, expect)
 }
 
 fn claim(
@@ -261,6 +221,20 @@ fn hidden(world: &World, kind: u8, header: [u8; 8], marker: &[u8]) -> Result<Vec
     frame::behind(frame, kind, header, marker)
 }
 
+fn mdns(world: &World, family: Family, from: Who, marker: &[u8]) -> Result<Vec<u8>> {
+    const PORTS: [u16; 2] = [5353; 2];
+    match world.address(family, from) {
+        IpAddr::V4(from) => {
+            let group = Ipv4Addr::new(224, 0, 0, 251);
+            frame::udp4_with(multicast4(group), from, group, PORTS, &[], marker)
+        }
+        IpAddr::V6(from) => {
+            let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb);
+            frame::udp6_with(multicast6(group), from, group, PORTS, marker)
+        }
+    }
+}
+
 fn multicast4(group: Ipv4Addr) -> Link {
     let [_, x, y, z] = group.octets();
     Link { source: PARENT_MAC, destination: [0x01, 0, 0x5e, x & 0x7f, y, z] }
@@ -274,8 +248,5 @@ fn multicast6(group: Ipv6Addr) -> Link {
 /// Who hasn't joined a group may get its frames or not: a slave's filter is a hash.
 fn may_reach_group(setting: Setting) -> Expect {
     let expect = group_or_nothing(setting);
-    if !setting.is_l2() {
-        return Expect::drop(&[GroupMismatch, Internal, EtherType]);
-    }
-    Expect::pass(&[]).or_at(expect.must)
+    if setting.is_l2() { Expect::pass(&[]).or_at(expect.must) } else { expect }
 }

@@ -5,23 +5,23 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use anyhow::Result;
 use ipvlan_common::DropReason::{Flood, Internal, Multicast, OtherNetwork, Private, SourceIpv6, WireSpoof};
 
-use super::{BOTH, V4, V6, attack};
+use super::{BOTH, V4, V6};
 use crate::{
     attack::{
-        case::{Act, Build, Capability, Case, Class, Expect},
+        case::{Act, Capability, Case, Class, Expect},
         setting::{Family, Place, Setting},
-        world::{SHARED, TO_LAN, Who, World, keep},
+        world::{Who, World, keep},
     },
     model::Flag,
     sandbox::{
-        Door, INTERFACE, LAN_MAC, PARENT_MAC,
+        INTERFACE, LAN_MAC, PARENT_MAC, SHARED, TO_LAN,
         frame::{self, Link},
         packet::PacketSocket,
     },
 };
 
 pub(super) const CASES: &[Case] = &[
-    network(
+    Class::Network.sends(
         "other-network",
         "to another network",
         BOTH,
@@ -34,14 +34,14 @@ pub(super) const CASES: &[Case] = &[
             _ => Expect::drop(&[OtherNetwork, Internal]),
         },
     ),
-    network(
+    Class::Network.sends(
         "other-by-gateway",
         "to another network, by way of the gateway",
         BOTH,
         |world, family, marker| world.udp(family, TO_LAN, Who::Attacker, Who::Other, marker),
         by_gateway,
     ),
-    network(
+    Class::Network.sends(
         "peer-by-gateway",
         "to a peer, by way of the gateway",
         BOTH,
@@ -54,7 +54,7 @@ pub(super) const CASES: &[Case] = &[
             }
         },
     ),
-    network(
+    Class::Network.sends(
         "internal-out",
         "out of an internal network, far away",
         BOTH,
@@ -63,8 +63,7 @@ pub(super) const CASES: &[Case] = &[
             if setting.internal { Expect::drop(&[Internal]) } else { Expect::pass(&[Place::Wire]) }
         },
     ),
-    attack(
-        Class::Network,
+    Class::Network.acts(
         "internal-in",
         "into an internal network, from the LAN, to all",
         V4,
@@ -81,7 +80,7 @@ pub(super) const CASES: &[Case] = &[
     ),
     Case {
         act: Act::Do(old_network),
-        ..network(
+        ..Class::Network.sends(
             "not-its-family",
             "IPv6 in a network without it",
             V6,
@@ -91,15 +90,21 @@ pub(super) const CASES: &[Case] = &[
     },
     Case {
         act: Act::Do(old_broadcast),
-        ..network("multicast-off", "a broadcast in a network that has none", V4, own_broadcast, |setting| {
-            if setting.is_l2() {
-                Expect::drop(&[Multicast])
-            } else {
-                Expect::pointless("slaves send no broadcasts")
-            }
-        })
+        ..Class::Network.sends(
+            "multicast-off",
+            "a broadcast in a network that has none",
+            V4,
+            own_broadcast,
+            |setting| {
+                if setting.is_l2() {
+                    Expect::drop(&[Multicast])
+                } else {
+                    Expect::pointless("slaves send no broadcasts")
+                }
+            },
+        )
     },
-    network(
+    Class::Network.sends(
         "private-peer",
         "to a peer in a private network, past its own address",
         BOTH,
@@ -113,16 +118,6 @@ pub(super) const CASES: &[Case] = &[
         },
     ),
 ];
-
-const fn network(
-    id: &'static str,
-    what: &'static str,
-    families: &'static [Family],
-    build: Build,
-    expect: fn(Setting) -> Expect,
-) -> Case {
-    attack(Class::Network, id, what, families, Act::Send(Door::Queue, build), expect)
-}
 
 /// A router that sends it back to this parent: on the wire is where it belongs, if anywhere.
 fn by_gateway(setting: Setting) -> Expect {

@@ -9,9 +9,9 @@ use super::BOTH;
 use crate::attack::{
     case::{Act, Capability, Case, Class, Expect},
     setting::{Family, Place, Setting},
-    world::{FROM_LAN, SHARED, TO_LAN, Who, World, keep},
+    world::{Who, World, keep},
 };
-use crate::sandbox::{INTERFACE, packet::PacketSocket};
+use crate::sandbox::{FROM_LAN, INTERFACE, SHARED, TO_LAN, packet::PacketSocket};
 
 const SIBLING: &str = "eth1";
 const NO_ADMIN: &str =

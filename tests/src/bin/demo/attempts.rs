@@ -8,7 +8,7 @@ use ipvlan_common::DropReason;
 use ipvlan_tests::{
     Door, Endpoint, Marker, Network, Watch,
     frame::{self, Arp, Link, PORT},
-    sandbox::{HOST, INTERFACE, LAN, LAN_MAC, PARENT_MAC, mac},
+    sandbox::{HOST, INTERFACE, LAN, PARENT_MAC, TO_LAN, mac, static_neighbor},
 };
 
 use crate::world::{DB, LAB, VAULT, WEB, World};
@@ -150,8 +150,6 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
     },
 ];
 
-const TO_LAN: Link = Link { source: PARENT_MAC, destination: LAN_MAC };
-
 fn ping(from: &Endpoint, address: &str) -> Result<Outcome> {
     Ok(if from.netns.pings(address, 56, 5)? { Delivered } else { Stopped })
 }
@@ -168,13 +166,10 @@ fn host_socket(world: &World, hope: Outcome) -> Result<Outcome> {
 }
 
 fn other_network(world: &World, hope: Outcome) -> Result<Outcome> {
-    let db = DB.ipv4(11);
-    world.web.netns.ip_batch(&format!(
-        "route replace {db} dev {INTERFACE}\nneigh replace {db} lladdr {} dev {INTERFACE} nud permanent\n",
-        mac(PARENT_MAC)
-    ))?;
+    let db = DB.ipv4(11).to_string();
+    static_neighbor(&world.web.netns, &db)?;
     let watch = Watch::new().socket("db", &world.db.netns)?;
-    observe(&watch, "db", hope, |marker| datagram(&world.web, &db.to_string(), marker))
+    observe(&watch, "db", hope, |marker| datagram(&world.web, &db, marker))
 }
 
 fn private_peer(world: &World, link: Link, destination: Ipv4Addr, hope: Outcome) -> Result<Outcome> {
