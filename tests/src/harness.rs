@@ -1,6 +1,11 @@
 //! Suites that report like `cargo test` and say why they skip.
 
-use std::{env, panic::RefUnwindSafe, process::Command};
+use std::{
+    env,
+    panic::RefUnwindSafe,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, anyhow};
 use libtest_mimic::{Completion, Failed, Trial};
@@ -47,6 +52,9 @@ impl Need {
     }
 }
 
+/// What takes longer than this is named, so that it is known where a suite's time goes.
+const SLOW: Duration = Duration::from_secs(20);
+
 /// A test that runs where its needs are met, and otherwise says on standard error why not and counts as ignored.
 pub fn test(
     name: &str,
@@ -60,8 +68,13 @@ pub fn test(
             eprintln!("skip {owned}: {reason}");
             return Ok(Completion::ignored_with(reason));
         }
+        let begin = Instant::now();
+        let result = body();
+        if begin.elapsed() > SLOW {
+            eprintln!("slow {owned}: {:.0} s", begin.elapsed().as_secs_f32());
+        }
         // The whole chain: the outermost context alone rarely says what broke.
-        body().map(|()| Completion::Completed).map_err(|error| Failed::from(format!("{error:?}")))
+        result.map(|()| Completion::Completed).map_err(|error| Failed::from(format!("{error:?}")))
     })
 }
 
