@@ -112,7 +112,10 @@ impl Netns {
             let netns = Self::open(&wanted.label, path).ok()?;
             (netns.identity.cookie == wanted.cookie).then_some(netns)
         };
-        same(&wanted.path).or_else(|| held().iter().find_map(|path| same(path)))
+        same(&wanted.path).or_else(|| {
+            let found = opened(held()).find(|netns| netns.identity.cookie == wanted.cookie)?;
+            Some(found.called(wanted.label.clone()))
+        })
     }
 
     /// The namespace that is where one is to come.
@@ -123,7 +126,7 @@ impl Netns {
 
     /// Every namespace that a process, a thread, a descriptor or a mount holds, in whichever mount namespace.
     pub fn all() -> impl Iterator<Item = Self> {
-        held_by_anybody().into_iter().filter_map(|path| Self::open(&path.display().to_string(), &path).ok())
+        opened(held_by_anybody())
     }
 
     /// The names that `ip netns` lists.
@@ -223,13 +226,13 @@ fn read_cookie() -> nix::Result<u64> {
     getsockopt(&socket, NetnsCookie)
 }
 
-/// Paths that lead to the namespaces of processes and of named namespaces: one per namespace.
+/// Paths that lead to the namespaces of processes and of named namespaces.
 fn held() -> Vec<PathBuf> {
     let processes = entries("/proc").map(|process| process.join("ns/net"));
-    distinct(processes.chain(mounts(Path::new("/proc/self"))))
+    mounts(Path::new("/proc/self")).into_iter().chain(processes).collect()
 }
 
-/// Paths that lead to whatever namespace can be reached: one per namespace. It looks at every descriptor of every process.
+/// Paths that lead to whatever namespace can be reached. It looks at every descriptor of every process.
 fn held_by_anybody() -> Vec<PathBuf> {
     let processes: Vec<_> = entries("/proc").filter(|path| path.join("ns/net").exists()).collect();
     let threads = processes.iter().flat_map(|process| entries(process.join("task")));
@@ -241,7 +244,7 @@ fn held_by_anybody() -> Vec<PathBuf> {
     let mounters =
         processes.iter().filter(|process| inode(&process.join("ns/mnt")).is_some_and(|it| seen.insert(it)));
     let mounts = mounters.flat_map(|process| mounts(process));
-    distinct(threads.map(|thread| thread.join("ns/net")).chain(descriptors).chain(mounts))
+    mounts.chain(threads.map(|thread| thread.join("ns/net"))).chain(descriptors).collect()
 }
 
 /// Where network namespaces are mounted in the mount namespace of a process, as seen from here.
@@ -256,9 +259,15 @@ fn entries(directory: impl AsRef<Path>) -> impl Iterator<Item = PathBuf> {
     fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
-fn distinct(paths: impl Iterator<Item = PathBuf>) -> Vec<PathBuf> {
+/// Each namespace once. Whoever held it at one path may end before that is opened: then the next one counts.
+fn opened(paths: Vec<PathBuf>) -> impl Iterator<Item = Netns> {
     let mut seen = BTreeSet::new();
-    paths.filter(|path| inode(path).is_some_and(|inode| seen.insert(inode))).collect()
+    paths.into_iter().filter_map(move |path| {
+        inode(&path).filter(|inode| !seen.contains(inode))?;
+        let netns = Netns::open(&path.display().to_string(), &path).ok()?;
+        let file = netns.file.metadata().ok()?;
+        seen.insert((file.dev(), file.ino())).then_some(netns)
+    })
 }
 
 /// What tells a namespace from all others that exist now.
