@@ -12,8 +12,8 @@ pub enum Hook {
     ParentIngress,
     /// tc egress of the parent, in its netns: what slaves and the host send to the wire.
     ParentEgress,
-    /// tc ingress of `lo`, in the parent's netns: what slaves in mode l3 or l3s send to their host.
-    LoopbackIngress,
+    /// tc egress of `lo`, in the parent's netns: what slaves in mode l3 or l3s send to their host, while it still has its socket.
+    LoopbackEgress,
     /// XDP of the parent: what the wire sends, before the kernel has made anything of it.
     ParentXdp,
 }
@@ -25,7 +25,7 @@ impl Hook {
         Self::SlaveIngress,
         Self::ParentIngress,
         Self::ParentEgress,
-        Self::LoopbackIngress,
+        Self::LoopbackEgress,
         Self::ParentXdp,
     ];
 
@@ -43,7 +43,7 @@ impl Hook {
             Self::SlaveIngress => "slave-ingress",
             Self::ParentIngress => "parent-ingress",
             Self::ParentEgress => "parent-egress",
-            Self::LoopbackIngress => "loopback-ingress",
+            Self::LoopbackEgress => "loopback-egress",
             Self::ParentXdp => "parent-xdp",
         }
     }

@@ -3,7 +3,7 @@
 use crate::Slot;
 
 /// Part of the pin path. Raise it when a layout in [`crate::types`] or the meaning of a field changes.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Parents and endpoints that there is room for, together, where nothing else is asked for. Their slots run from 1.
 pub const CAPACITY: Slot = 4096;
@@ -79,12 +79,12 @@ pub const SLAVE_INGRESS: &str = "slave_ingress";
 pub const PARENT_INGRESS: &str = "parent_ingress";
 /// tc egress of a parent.
 pub const PARENT_EGRESS: &str = "parent_egress";
-/// tc ingress of `lo`.
-pub const LOOPBACK_INGRESS: &str = "loopback_ingress";
+/// tc egress of `lo`.
+pub const LOOPBACK_EGRESS: &str = "loopback_egress";
 /// XDP of a parent.
 pub const PARENT_XDP: &str = "parent_xdp";
 /// All programs that are attached.
 pub const PROGRAMS: [&str; 6] =
-    [SLAVE_EGRESS, SLAVE_INGRESS, PARENT_INGRESS, PARENT_EGRESS, LOOPBACK_INGRESS, PARENT_XDP];
+    [SLAVE_EGRESS, SLAVE_INGRESS, PARENT_INGRESS, PARENT_EGRESS, LOOPBACK_EGRESS, PARENT_XDP];
 /// Run, never attached: says where a socket's netns is.
 pub const SOCKET_NETNS: &str = "socket_netns";

@@ -58,13 +58,15 @@ pub fn decide<P: Packet + ?Sized>(
             Hook::SlaveIngress => slave_ingress(&frame, metadata, me, tables),
             Hook::ParentIngress => parent_ingress(&frame, metadata, me, tables),
             Hook::ParentEgress => parent_egress(&frame, metadata, me, tables),
-            Hook::LoopbackIngress => loopback_ingress(&frame, metadata, me, tables),
+            Hook::LoopbackEgress => loopback_egress(&frame, metadata, me, tables),
             Hook::ParentXdp => parent_xdp(&frame, me, tables),
         },
         Err(reason) => match hook {
             Hook::SlaveEgress => refuse(me.slot, reason),
             Hook::SlaveIngress => refuse(me.slot, DropReason::Unsealed),
-            Hook::ParentEgress if metadata.sent_by_slave => refuse(me.slot, DropReason::Unsealed),
+            Hook::ParentEgress | Hook::LoopbackEgress if metadata.sent_by_slave => {
+                refuse(me.slot, DropReason::Unsealed)
+            }
             _ => Ok(Verdict::Pass),
         },
     };
@@ -269,10 +271,7 @@ fn parent_egress<P: Packet + ?Sized>(
     if let Some(sender) = sealed_by(frame, metadata, tables) {
         return to_wire(frame, metadata, sender, me, tables);
     }
-    if metadata.sent_by_slave {
-        return refuse(me.slot, DropReason::Unsealed);
-    }
-    unsealed(frame, me, tables)
+    unsealed(frame, metadata, me, tables)
 }
 
 /// What an endpoint sends to the wire.
@@ -304,7 +303,7 @@ fn to_wire<P: Packet + ?Sized>(
 /// The host filter of modes l3 and l3s, whose frames for the host don't pass the parent. It stands in mode l2 too: root in a
 /// container can switch its parent's mode.
 #[inline(always)]
-fn loopback_ingress<P: Packet + ?Sized>(
+fn loopback_egress<P: Packet + ?Sized>(
     frame: &Frame<'_, P>,
     metadata: &Metadata,
     me: &Identity,
@@ -313,7 +312,7 @@ fn loopback_ingress<P: Packet + ?Sized>(
     if sealed_by(frame, metadata, tables).is_some() {
         return refuse(metadata.tc_index, DropReason::HostFilter);
     }
-    unsealed(frame, me, tables)
+    unsealed(frame, metadata, me, tables)
 }
 
 /// The sender that the seal proves.
@@ -326,9 +325,17 @@ fn sealed_by<'a, P: Packet + ?Sized>(
     tables.slot(metadata.tc_index).filter(|entry| entry.key != [0; 2] && seal(frame, entry) == metadata.hash)
 }
 
-/// A frame without a seal is the host's own, unless it claims an endpoint's address.
+/// A frame without a seal is the host's own, unless the kernel knows better or it claims an endpoint's address.
 #[inline(always)]
-fn unsealed<P: Packet + ?Sized>(frame: &Frame<'_, P>, me: &Identity, tables: &impl Tables) -> Judged {
+fn unsealed<P: Packet + ?Sized>(
+    frame: &Frame<'_, P>,
+    metadata: &Metadata,
+    me: &Identity,
+    tables: &impl Tables,
+) -> Judged {
+    if metadata.sent_by_slave {
+        return refuse(me.slot, DropReason::Unsealed);
+    }
     match frame.claim().and_then(|it| it.source_holder(me.parent, tables)) {
         Some(_) => refuse(me.slot, DropReason::Unsealed),
         None => Ok(Verdict::Pass),

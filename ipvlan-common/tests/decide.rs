@@ -195,7 +195,7 @@ proptest! {
             let verdict = decide(hook, frame.as_slice(), &metadata, &me(flags), &world);
             match hook {
                 Hook::SlaveEgress => prop_assert!(matches!(verdict, Verdict::Seal { slot: ME, .. } | Verdict::Drop { slot: ME, .. }), "{:?}", verdict),
-                Hook::LoopbackIngress | Hook::ParentXdp => {
+                Hook::LoopbackEgress | Hook::ParentXdp => {
                     prop_assert!(matches!(verdict, Verdict::Pass | Verdict::Drop { .. }), "{:?}", verdict);
                 }
                 Hook::SlaveIngress => prop_assert!(matches!(verdict, Verdict::Open | Verdict::Drop { .. }), "{:?}", verdict),
@@ -280,10 +280,12 @@ proptest! {
     }
 
     #[test]
-    fn nothing_that_a_slave_sent_passes_parent_egress_unsealed(frame in frames(), mut metadata in metadata()) {
+    fn nothing_that_a_slave_sent_comes_out_unsealed(frame in frames(), mut metadata in metadata()) {
         (metadata.tc_index, metadata.hash, metadata.sent_by_slave) = (0, 0, true);
-        let verdict = decide(Hook::ParentEgress, frame.as_slice(), &metadata, &me(0), &World::new(0));
-        prop_assert_eq!(verdict, Verdict::Drop { slot: ME, reason: DropReason::Unsealed });
+        for hook in [Hook::ParentEgress, Hook::LoopbackEgress] {
+            let verdict = decide(hook, frame.as_slice(), &metadata, &me(0), &World::new(0));
+            prop_assert_eq!(verdict, Verdict::Drop { slot: ME, reason: DropReason::Unsealed });
+        }
     }
 
     #[test]

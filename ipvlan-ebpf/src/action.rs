@@ -52,7 +52,7 @@ fn count_traffic(hook: Hook, skb: *const __sk_buff, slot: Slot) {
     let Traffic { tx_packets, tx_bytes, rx_packets, rx_bytes } = unsafe { &mut *traffic };
     let (packets, bytes) = match hook {
         Hook::SlaveEgress | Hook::ParentEgress => (tx_packets, tx_bytes),
-        Hook::SlaveIngress | Hook::ParentIngress | Hook::LoopbackIngress | Hook::ParentXdp => {
+        Hook::SlaveIngress | Hook::ParentIngress | Hook::LoopbackEgress | Hook::ParentXdp => {
             (rx_packets, rx_bytes)
         }
     };

@@ -44,8 +44,8 @@ fn parent_egress(ctx: TcContext) -> i32 {
 }
 
 #[classifier]
-fn loopback_ingress(ctx: TcContext) -> i32 {
-    run(Hook::LoopbackIngress, ctx.skb.skb)
+fn loopback_egress(ctx: TcContext) -> i32 {
+    run(Hook::LoopbackEgress, ctx.skb.skb)
 }
 
 #[xdp]

@@ -20,6 +20,10 @@ pub(crate) fn read(hook: Hook, skb: *mut __sk_buff, me: &Identity) -> Metadata {
         looped_back: matches!(hook, Hook::SlaveIngress | Hook::ParentIngress)
             && field!(skb, pkt_type) == PACKET_LOOPBACK,
         unfinished: hook == Hook::SlaveEgress && checksum::is_left_by_raw_socket(skb),
-        sent_by_slave: hook == Hook::ParentEgress && netns::sent_by_slave(skb, me),
+        sent_by_slave: match hook {
+            Hook::ParentEgress => netns::sent_by_slave(skb, me),
+            Hook::LoopbackEgress => netns::sent_from_elsewhere(skb, me),
+            _ => false,
+        },
     }
 }

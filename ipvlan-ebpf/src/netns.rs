@@ -1,4 +1,4 @@
-//! Which frames at the parent's egress a slave has sent, whatever they say: the kernel's own bookkeeping gives them away.
+//! Which frames at the parent's and at `lo`'s egress a slave has sent, whatever they say: the kernel's own bookkeeping gives them away.
 
 use aya_ebpf::{bindings::__sk_buff, helpers::generated::bpf_probe_read_kernel};
 use ipvlan_common::Identity;
@@ -28,7 +28,13 @@ pub(crate) fn of_socket(skb: *mut __sk_buff) -> Option<u64> {
     (result == 0).then_some(words[SKC_NET])
 }
 
-/// Whether a slave of the parent `me` sent the frame.
+/// Whether a socket of another netns than the parent's sent the frame.
+#[inline(always)]
+pub(crate) fn sent_from_elsewhere(skb: *mut __sk_buff, me: &Identity) -> bool {
+    of_socket(skb).is_some_and(|netns| netns != me.netns)
+}
+
+/// Whether a slave of the parent `me`, whose egress it is at, sent the frame.
 #[inline(always)]
 pub(crate) fn sent_by_slave(skb: *mut __sk_buff, me: &Identity) -> bool {
     // What ipvlan's multicast queue sends has lost its socket, but carries a packet type that only received frames and
@@ -37,8 +43,7 @@ pub(crate) fn sent_by_slave(skb: *mut __sk_buff, me: &Identity) -> bool {
         && field!(skb, ingress_ifindex) == 0;
     // A unicast frame keeps its socket on its way to the parent. Frames of a VLAN device on the parent, which another network may
     // use, are alike in both, but tagged.
-    let from_elsewhere = || of_socket(skb).is_some_and(|netns| netns != me.netns);
-    field!(skb, vlan_present) == 0 && (from_queue || from_elsewhere())
+    field!(skb, vlan_present) == 0 && (from_queue || sent_from_elsewhere(skb, me))
 }
 
 /// Leaves the sending socket's netns in the context's scratch words.

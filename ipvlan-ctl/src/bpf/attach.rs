@@ -33,7 +33,7 @@ pub(super) const PARENT: [Place; 2] =
     [(schema::PARENT_INGRESS, TcAttachType::Ingress), (schema::PARENT_EGRESS, TcAttachType::Egress)];
 
 /// What a parent has on `lo`.
-pub(super) const LOOPBACK: [Place; 1] = [(schema::LOOPBACK_INGRESS, TcAttachType::Ingress)];
+pub(super) const LOOPBACK: [Place; 1] = [(schema::LOOPBACK_EGRESS, TcAttachType::Egress)];
 
 /// First among the classifiers of a clsact qdisc, as `LinkOrder::first` is among TCX programs.
 pub(super) const PRIORITY: u16 = 1;

@@ -36,8 +36,9 @@ pub fn check(input: &Input<'_>, verdict: Verdict) -> Result<(), &'static str> {
         Hook::ParentIngress => parent_ingress(input, &world, verdict),
         Hook::ParentEgress => parent_egress(input, &world, verdict),
         Hook::ParentXdp => parent_xdp(input, &world, verdict),
-        Hook::LoopbackIngress => {
+        Hook::LoopbackEgress => {
             keep(verdict == Verdict::Pass, "nothing of ours comes out of lo")?;
+            keep(!input.metadata.sent_by_slave, "a slave's frame is not for the host")?;
             hosts_own(input, &world)
         }
     }

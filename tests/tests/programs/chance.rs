@@ -86,7 +86,7 @@ impl Chance {
             Hook::SlaveEgress | Hook::SlaveIngress => true,
             Hook::ParentIngress | Hook::ParentXdp => false,
             Hook::ParentEgress => !self.one_in(4),
-            Hook::LoopbackIngress => self.one_in(3),
+            Hook::LoopbackEgress => self.one_in(3),
         };
         let (source4, source6) = match hook {
             _ if from_endpoint => (ip4(sender), ip6(sender)),
@@ -146,7 +146,9 @@ impl Chance {
                     row.origin =
                         [Origin::Here, Origin::Elsewhere, Origin::Queue][self.random.random_range(0..3)];
                 }
-                Hook::LoopbackIngress => {}
+                Hook::LoopbackEgress => {
+                    row.origin = [Origin::Here, Origin::Elsewhere][self.random.random_range(0..2)];
+                }
             },
             _ => self.mutate(&mut row.frame),
         }

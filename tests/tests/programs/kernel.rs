@@ -252,7 +252,7 @@ fn program_of(hook: Hook) -> &'static str {
         Hook::SlaveIngress => schema::SLAVE_INGRESS,
         Hook::ParentIngress => schema::PARENT_INGRESS,
         Hook::ParentEgress => schema::PARENT_EGRESS,
-        Hook::LoopbackIngress => schema::LOOPBACK_INGRESS,
+        Hook::LoopbackEgress => schema::LOOPBACK_EGRESS,
         Hook::ParentXdp => schema::PARENT_XDP,
     }
 }
@@ -285,7 +285,7 @@ pub(crate) fn expect(counters: &mut [Counters], row: &Row) -> Result<Outcome> {
         let counters = counters.get_mut(usize::from(slot)).context("no such slot")?;
         let (packets, bytes) = match row.hook {
             Hook::SlaveEgress | Hook::ParentEgress => (&mut counters.tx_packets, &mut counters.tx_bytes),
-            Hook::SlaveIngress | Hook::ParentIngress | Hook::LoopbackIngress | Hook::ParentXdp => {
+            Hook::SlaveIngress | Hook::ParentIngress | Hook::LoopbackEgress | Hook::ParentXdp => {
                 (&mut counters.rx_packets, &mut counters.rx_bytes)
             }
         };

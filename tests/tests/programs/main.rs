@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use ipvlan_common::{
-    Verdict, decide,
+    Hook, Verdict, decide,
     packet::{Ethernet, Metadata},
 };
 use ipvlan_tests::harness::{Need, test};
@@ -86,14 +86,14 @@ fn metadata(row: &Row) -> Result<Metadata> {
     let ethernet =
         Ethernet::parse(row.frame.as_slice()).ok().context("a row's frame has an Ethernet header")?;
     let (tc_index, hash) = row.seal;
-    // A tagged frame may be a VLAN device's.
-    let sent_by_slave = row.vlan.is_none()
-        && match row.origin {
-            Origin::Here => false,
-            Origin::Elsewhere => true,
-            // What the queue sends is known by its packet type, which only groups have.
-            Origin::Queue => ethernet.is_group(),
-        };
+    let sent_by_slave = match (row.hook, row.origin) {
+        (Hook::LoopbackEgress, origin) => origin == Origin::Elsewhere,
+        // A tagged frame may be a VLAN device's.
+        (_, Origin::Elsewhere) => row.vlan.is_none(),
+        // What the queue sends is known by its packet type, which only groups have.
+        (_, Origin::Queue) => row.vlan.is_none() && ethernet.is_group(),
+        (_, Origin::Here) => false,
+    };
     Ok(Metadata {
         protocol: protocol(&row.frame, &ethernet),
         vlan: row.vlan,

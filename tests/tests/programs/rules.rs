@@ -16,7 +16,7 @@ const HOOKS: [(Hook, &str); 6] = [
     (Hook::SlaveIngress, "slave ingress"),
     (Hook::ParentIngress, "parent ingress"),
     (Hook::ParentEgress, "parent egress"),
-    (Hook::LoopbackIngress, "`lo` ingress"),
+    (Hook::LoopbackEgress, "`lo` egress"),
     (Hook::ParentXdp, "parent XDP"),
 ];
 
@@ -77,7 +77,7 @@ fn mode(row: &Row) -> &'static str {
     if row.me == VEPA_PARENT {
         return "vepa";
     }
-    if row.hook == Hook::LoopbackIngress {
+    if row.hook == Hook::LoopbackEgress {
         return "l3, l3s";
     }
     let endpoints = world::endpoints();

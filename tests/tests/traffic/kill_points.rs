@@ -106,7 +106,7 @@ const CASES: [Case; 10] = [
     Case {
         once: &[CREATE, ATTACH_A],
         dies: "upgrade",
-        has: || vec!["parent_ingress", "parent_egress", "loopback_ingress", "slave_ingress", "slave_egress"],
+        has: || vec!["parent_ingress", "parent_egress", "loopback_egress", "slave_ingress", "slave_egress"],
         ..case("upgrade")
     },
     Case {

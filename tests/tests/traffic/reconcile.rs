@@ -87,7 +87,7 @@ fn taken_away() -> Result<()> {
     if has_tcx() {
         fs::remove_file(link_pin(sandbox, &slot_of(sandbox, "a")?, "slave_egress"))?;
         fs::remove_file(link_pin(sandbox, "1", "parent_egress"))?;
-        fs::remove_file(link_pin(sandbox, "1", "loopback_ingress"))?;
+        fs::remove_file(link_pin(sandbox, "1", "loopback_egress"))?;
     } else {
         a.tc(&format!("qdisc del dev {INTERFACE} clsact"))?;
         sandbox.host.tc(&format!("filter del dev {INTERFACE} egress"))?;

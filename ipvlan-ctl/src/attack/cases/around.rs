@@ -28,16 +28,7 @@ pub(super) const CASES: &[Case] = &[
     bypass("bypass-to-wire", "to the LAN, past tc egress", to_wire),
     bypass("bypass-as-peer", "to the LAN as a peer, past tc egress", peer_to_wire),
     bypass("bypass-as-stranger", "to the LAN from far away, past tc egress", stranger_to_wire),
-    Case {
-        // In modes l3 and l3s nothing tells it from what the host sends to itself.
-        expect: |setting| if setting.is_l2() { unsealed(setting) } else { unsealed(setting).known() },
-        advice: Some("run containers without CAP_NET_RAW, or use mode l2"),
-        ..bypass(
-            "bypass-as-stranger-to-host",
-            "into the host from far away, past tc egress",
-            stranger_to_host,
-        )
-    },
+    bypass("bypass-as-stranger-to-host", "into the host from far away, past tc egress", stranger_to_host),
     Case { families: V4, ..bypass("bypass-to-all", "a broadcast, past tc egress", broadcast) },
     Case { families: V4, ..bypass("bypass-arp", "\"the gateway's address is mine\", past tc egress", arp) },
     inside(xdp("xdp-to-peer", "to a peer, out of an AF_XDP socket", to_peer)),

@@ -9,14 +9,14 @@ use ipvlan_common::{
         EtherType, GroupMismatch, GroupRate, HostFilter, Internal, Multicast, OtherNetwork, SourceIpv4,
         Unsealed,
     },
-    Hook::{LoopbackIngress, ParentEgress, ParentIngress, SlaveEgress, SlaveIngress},
+    Hook::{LoopbackEgress, ParentEgress, ParentIngress, SlaveEgress, SlaveIngress},
     Slot, Verdict,
 };
 use ipvlan_tests::frame::Link;
 
 use super::{
-    ALL_NODES, ALL_NODES_MAC, FOREIGN, FROM_LAN, Row, SEALED, SHARED, TO_ALL, TO_LAN, UNSEALED, arp, by,
-    drop_for, row, udp4, udp6,
+    ALL_NODES, ALL_NODES_MAC, FOREIGN, FROM_LAN, Origin, Row, SEALED, SHARED, TO_ALL, TO_LAN, UNSEALED, arp,
+    by, drop_for, row, udp4, udp6,
 };
 use crate::world::{
     A, B, BEHIND_STACK, INNER, INNER_PEER, LAN, LAN_MAC, LAN6, MAC, NEAR, OTHER, PARENT, QUIET, ROUTED,
@@ -32,7 +32,7 @@ pub(super) fn rows() -> Result<Vec<Row>> {
 
 fn routed() -> Result<Vec<Row>> {
     let sends = |name, me: Slot, frame, verdict| row(name, SlaveEgress, me, UNSEALED, frame, verdict);
-    let loopback = |name, seal, frame, verdict| row(name, LoopbackIngress, PARENT, seal, frame, verdict);
+    let loopback = |name, seal, frame, verdict| row(name, LoopbackEgress, PARENT, seal, frame, verdict);
     let inner_out = drop_for(ROUTED_INNER, Internal);
     Ok(vec![
         sends("l3, own", ROUTED, udp4(SHARED, ip4(ROUTED), FOREIGN)?, SEALED),
@@ -115,6 +115,24 @@ fn routed() -> Result<Vec<Row>> {
             udp4(SHARED, ip4(ROUTED), HOST)?,
             drop_for(PARENT, Unsealed),
         ),
+        Row {
+            origin: Origin::Elsewhere,
+            ..loopback(
+                "l3, to the host past the sender's egress, as a stranger",
+                UNSEALED,
+                udp4(SHARED, FOREIGN, HOST)?,
+                drop_for(PARENT, Unsealed),
+            )
+        },
+        Row {
+            origin: Origin::Elsewhere,
+            ..loopback(
+                "l3, to the host past the sender's egress, as the host",
+                UNSEALED,
+                udp6(SHARED, LAN6, LAN6)?,
+                drop_for(PARENT, Unsealed),
+            )
+        },
         loopback(
             "the host to itself",
             UNSEALED,

@@ -7,7 +7,7 @@ use anyhow::Result;
 use etherparse::ArpOperation;
 use ipvlan_common::{
     DropReason::{SourceIpv4, SourceIpv6, Unsealed},
-    Hook::{LoopbackIngress, ParentEgress, ParentIngress, SlaveIngress},
+    Hook::{LoopbackEgress, ParentEgress, ParentIngress, SlaveIngress},
     Slot, Verdict,
 };
 use ipvlan_tests::frame::{self, Link};
@@ -76,7 +76,7 @@ pub(super) fn rows() -> Result<Vec<Row>> {
         ),
         row(
             "l3, replayed to the host",
-            LoopbackIngress,
+            LoopbackEgress,
             PARENT,
             of(ROUTED, &udp4(SHARED, ip4(ROUTED), FOREIGN)?),
             udp4(SHARED, ip4(ROUTED), LAN)?,
