@@ -15,7 +15,7 @@ use crate::fuzz;
 use crate::kernel::Version;
 use crate::process::{Root, die_with_parent};
 use crate::setup::{self, Step};
-use crate::vm::{Echo, Vm};
+use crate::vm::{Crash, Echo, Vm};
 
 /// Test targets that need a kernel and root; every other test executable is a unit test.
 const PROGRAMS: &str = "programs";
@@ -173,7 +173,7 @@ impl Suite {
     }
 }
 
-/// Runs every executable in one VM.
+/// Runs every executable in one VM, and in a second one if the first one's CPU fails.
 fn in_vm(
     version: Version,
     targets: &[&Executable],
@@ -183,8 +183,15 @@ fn in_vm(
 ) -> Result<(bool, String)> {
     let paths = targets.iter().map(|it| it.path.to_string_lossy().into_owned());
     let argv = ["sh", "-c", RUN_EACH, "suites"].map(str::to_owned).into_iter().chain(paths);
-    let argv = argv.chain(["--".to_owned()]).chain(args.iter().cloned()).collect();
-    let outcome = Vm::new(version).run(argv, &dirs::workspace(), env, echo)?;
+    let argv: Vec<_> = argv.chain(["--".to_owned()]).chain(args.iter().cloned()).collect();
+    let run = || Vm::new(version).run(argv.clone(), &dirs::workspace(), env, echo);
+    let outcome = run().or_else(|error| {
+        if !error.downcast_ref().is_some_and(Crash::is_emulators) {
+            return Err(error);
+        }
+        println!("{error:#}\nAn emulated CPU's fault, not the suite's: once more.");
+        run()
+    })?;
     Ok((outcome.status == 0, outcome.output))
 }
 

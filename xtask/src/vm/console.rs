@@ -7,8 +7,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::marker::complaint;
+use super::marker::{complaint, is_emulators};
 use crate::process::die_with_parent;
+
+/// The guest's kernel broke.
+#[derive(Debug, thiserror::Error)]
+#[error("the guest kernel reports: {complaint}")]
+pub(crate) struct Crash {
+    complaint: String,
+}
+
+impl Crash {
+    /// Whether the emulated CPU is to blame.
+    pub(crate) fn is_emulators(&self) -> bool {
+        is_emulators(&self.complaint)
+    }
+}
 
 /// When to give up on a guest.
 pub(super) struct Limits {
@@ -104,7 +118,7 @@ impl Console<'_> {
             }
         }
         match failure {
-            Some(complaint) => bail!("the guest kernel reports: {complaint}"),
+            Some(complaint) => bail!(Crash { complaint }),
             None => Ok(String::from_utf8_lossy(&self.text).into_owned()),
         }
     }
@@ -130,4 +144,20 @@ impl Console<'_> {
 fn show(bytes: &[u8]) {
     let mut stdout = std::io::stdout().lock();
     let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whose_fault_a_crash_is_shows_behind_its_context() {
+        for (complaint, is_emulators) in [
+            ("Oops: double fault: 0000 [#1] PREEMPT SMP NOPTI", true),
+            ("BUG: kernel NULL pointer dereference", false),
+        ] {
+            let crash = anyhow::Error::from(Crash { complaint: complaint.into() }).context("the VM failed");
+            assert_eq!(crash.downcast_ref().map(Crash::is_emulators), Some(is_emulators), "{complaint}");
+        }
+    }
 }

@@ -22,6 +22,11 @@ pub(super) fn complaint(line: &str) -> Option<&str> {
         .find(|message| MARKERS.iter().any(|marker| message.contains(marker)) || is_stall(message))
 }
 
+/// Whether the complaint is of what software can't do to a CPU, but an emulator does once in a few hundred runs.
+pub(super) fn is_emulators(complaint: &str) -> bool {
+    complaint.contains("double fault")
+}
+
 /// `rcu: INFO: rcu_preempt self-detected stall on CPU` and its kin.
 fn is_stall(message: &str) -> bool {
     message.contains("rcu") && message.contains("stall")

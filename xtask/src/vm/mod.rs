@@ -23,7 +23,7 @@ use crate::{build, dirs};
 use share::Share;
 
 use accel::Accelerator;
-pub(crate) use console::Echo;
+pub(crate) use console::{Crash, Echo};
 pub(crate) use share::file_server;
 
 /// Environment variables that reach the guest: by prefix, and by name.
@@ -78,7 +78,7 @@ impl Command {
 impl Vm {
     /// A VM for a whole suite, some of whose tests are long and silent where all is emulated.
     pub(crate) fn new(kernel: Version) -> Self {
-        Self { kernel, timeout: Duration::from_secs(3600), silence: Duration::from_secs(600), memory: 2048 }
+        Self { kernel, timeout: Duration::from_secs(5000), silence: Duration::from_secs(600), memory: 2048 }
     }
 
     /// Runs `argv` in a fresh guest, shows its output, and returns it with the exit status.
