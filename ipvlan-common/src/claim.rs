@@ -37,21 +37,22 @@ impl<P: Packet + ?Sized> Frame<'_, P> {
 
 /// Which endpoint of `parent` holds the source of a packet that starts at its IP header.
 #[inline(always)]
-pub(crate) fn source_holder_at_start<P: Packet + ?Sized>(
+pub(crate) fn source_endpoint_at_start<P: Packet + ?Sized>(
     packet: &P,
     protocol: u16,
     parent: Slot,
     tables: &impl Tables,
 ) -> Option<Slot> {
-    match protocol {
+    let holder = match protocol {
         packet::IPV4 => tables.ipv4(parent, packet.load(Ipv4::ADDRESSES - ETHERNET_LEN)?),
         packet::IPV6 => tables.ipv6(parent, packet.load(Ipv6::ADDRESSES - ETHERNET_LEN)?),
         _ => None,
-    }
+    };
+    holder.filter(|&slot| slot != parent)
 }
 
 impl Claim {
-    /// Which endpoint of `parent` holds the source.
+    /// Who on `parent` holds the source: an endpoint, or the host in the parent's name.
     #[inline(always)]
     pub(crate) fn source_holder(&self, parent: Slot, tables: &impl Tables) -> Option<Slot> {
         match *self {
@@ -60,13 +61,20 @@ impl Claim {
         }
     }
 
+    /// Which endpoint of `parent` holds the source.
+    #[inline(always)]
+    pub(crate) fn source_endpoint(&self, parent: Slot, tables: &impl Tables) -> Option<Slot> {
+        self.source_holder(parent, tables).filter(|&slot| slot != parent)
+    }
+
     /// Which endpoint of `parent` holds the destination.
     #[inline(always)]
-    pub(crate) fn destination_holder(&self, parent: Slot, tables: &impl Tables) -> Option<Slot> {
-        match *self {
+    pub(crate) fn destination_endpoint(&self, parent: Slot, tables: &impl Tables) -> Option<Slot> {
+        let holder = match *self {
             Self::Ipv4 { destination, .. } => tables.ipv4(parent, destination),
             Self::Ipv6 { destination, .. } => tables.ipv6(parent, destination),
-        }
+        };
+        holder.filter(|&slot| slot != parent)
     }
 
     /// Why to drop it if the source isn't the sender's.

@@ -69,7 +69,7 @@ drop_reasons! {
     Internal = 17, "internal";
     /// A broadcast or multicast of somebody whom this receiver is isolated from was cut here.
     Flood = 18, "flood";
-    /// A frame from the wire claims the address of an endpoint here.
+    /// A frame from the wire claims the address of an endpoint here, or the host's towards an endpoint.
     WireSpoof = 19, "wire-spoof";
     /// An IPv4 option other than router alert: source routes and their like.
     IpOption = 20, "ip-option";

@@ -11,9 +11,9 @@ pub trait Tables {
     fn slot(&self, slot: Slot) -> Option<&SlotEntry>;
     /// Whether `slot` may send another broadcast or multicast now, at one per `interval` nanoseconds.
     fn afford_group(&self, slot: Slot, interval: u32) -> bool;
-    /// The endpoint that holds `address` on the parent with slot `parent`.
+    /// The endpoint that holds `address` on the parent with slot `parent`; that slot itself where the host does.
     fn ipv4(&self, parent: Slot, address: [u8; 4]) -> Option<Slot>;
-    /// The endpoint that holds `address` on the parent with slot `parent`.
+    /// The endpoint that holds `address` on the parent with slot `parent`; that slot itself where the host does.
     fn ipv6(&self, parent: Slot, address: [u8; 16]) -> Option<Slot>;
 }
 

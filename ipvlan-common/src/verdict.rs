@@ -48,7 +48,7 @@ pub fn decide<P: Packet + ?Sized>(
 ) -> Verdict {
     // The copy of a multicast goes back to whoever sent it, and has no Ethernet header yet. In modes l3 and l3s the host sends
     // endpoints' frames on, and isn't to get a copy of those.
-    let holder = || claim::source_holder_at_start(packet, metadata.protocol, me.parent, tables);
+    let holder = || claim::source_endpoint_at_start(packet, metadata.protocol, me.parent, tables);
     if metadata.looped_back && (hook != Hook::ParentIngress || holder().is_none()) {
         return Verdict::Pass;
     }
@@ -106,7 +106,7 @@ fn slave_egress<P: Packet + ?Sized>(
     if me.entry.flags & L3 != 0 && me.entry.flags & INTERNAL != 0 {
         let receiver = frame
             .claim()
-            .and_then(|claim| claim.destination_holder(me.parent, tables))
+            .and_then(|claim| claim.destination_endpoint(me.parent, tables))
             .and_then(|slot| tables.slot(slot));
         if receiver.is_none_or(|it| it.network != me.entry.network) {
             return refuse(me.slot, DropReason::Internal);
@@ -218,13 +218,19 @@ fn arrival<P: Packet + ?Sized>(
     tables: &impl Tables,
 ) -> Result<Arrival, Verdict> {
     let claim = frame.claim();
-    if claim.is_some_and(|it| it.source_holder(me.parent, tables).is_some()) {
+    let source = claim.and_then(|it| it.source_holder(me.parent, tables));
+    let as_host = source == Some(me.parent);
+    if source.is_some() && !as_host {
         return refuse(me.slot, DropReason::WireSpoof);
     }
     let group = frame.ethernet.is_group();
-    let Some(slot) = claim.and_then(|it| it.destination_holder(me.parent, tables)) else {
-        return Ok(if group { Arrival::Everyone } else { Arrival::Host });
+    let Some(slot) = claim.and_then(|it| it.destination_endpoint(me.parent, tables)) else {
+        // The host is to hear of whoever has its address too.
+        return Ok(if group && !as_host { Arrival::Everyone } else { Arrival::Host });
     };
+    if as_host {
+        return refuse(me.slot, DropReason::WireSpoof);
+    }
     match tables.slot(slot) {
         // Slaves get a copy each, and judge it. In l3s there is none: the host's stack hands on what is addressed to one of them.
         Some(entry) if group && entry.flags & L3S == 0 => Ok(Arrival::Everyone),
@@ -239,7 +245,7 @@ fn arrival<P: Packet + ?Sized>(
 #[inline(always)]
 fn hairpin<P: Packet + ?Sized>(frame: &Frame<'_, P>, me: &Identity, tables: &impl Tables) -> Judged {
     let claim = frame.claim();
-    let slot = claim.and_then(|it| it.source_holder(me.parent, tables));
+    let slot = claim.and_then(|it| it.source_endpoint(me.parent, tables));
     let Some((slot, sender)) = slot.and_then(|slot| Some((slot, tables.slot(slot)?))) else {
         return refuse(me.slot, DropReason::Unsealed);
     };
@@ -248,7 +254,7 @@ fn hairpin<P: Packet + ?Sized>(frame: &Frame<'_, P>, me: &Identity, tables: &imp
         return refuse(slot, DropReason::Internal);
     }
     // Of a group frame the host alone would get a copy: its peers had theirs when it was sent (Linux 6.12, ipvlan_external_frame).
-    let receiver = claim.and_then(|it| it.destination_holder(me.parent, tables));
+    let receiver = claim.and_then(|it| it.destination_endpoint(me.parent, tables));
     let Some(receiver) = receiver.and_then(|it| tables.slot(it)).filter(|_| !frame.ethernet.is_group())
     else {
         return refuse(slot, DropReason::HostFilter);
@@ -294,7 +300,7 @@ fn to_wire<P: Packet + ?Sized>(
     }
     // The host's NAT may have given it another source, but not another endpoint's.
     let claim = frame.claim();
-    match claim.and_then(|it| Some((it, it.source_holder(me.parent, tables)?))) {
+    match claim.and_then(|it| Some((it, it.source_endpoint(me.parent, tables)?))) {
         Some((claim, holder)) if holder != metadata.tc_index => refuse(metadata.tc_index, claim.spoof()),
         _ => Ok(Verdict::Open),
     }
@@ -336,7 +342,7 @@ fn unsealed<P: Packet + ?Sized>(
     if metadata.sent_by_slave {
         return refuse(me.slot, DropReason::Unsealed);
     }
-    match frame.claim().and_then(|it| it.source_holder(me.parent, tables)) {
+    match frame.claim().and_then(|it| it.source_endpoint(me.parent, tables)) {
         Some(_) => refuse(me.slot, DropReason::Unsealed),
         None => Ok(Verdict::Pass),
     }

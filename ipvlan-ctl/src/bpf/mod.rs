@@ -213,7 +213,15 @@ impl Dataplane {
         self.tables.zero_counters(slot)
     }
 
-    /// `ip` on `parent` is `slot`'s.
+    /// Whose `ip` is on `parent`: an endpoint's, or the parent's own slot for the host.
+    ///
+    /// # Errors
+    /// Where the map refuses.
+    pub fn holder(&self, parent: Slot, ip: std::net::IpAddr) -> Result<Option<Slot>, BpfError> {
+        self.tables.holder(parent, ip)
+    }
+
+    /// `ip` on `parent` is `slot`'s; that of the host is the parent's own.
     ///
     /// # Errors
     /// Where the map is full or refuses.

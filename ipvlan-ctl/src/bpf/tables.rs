@@ -81,6 +81,18 @@ impl Tables {
         }
     }
 
+    pub(super) fn holder(&self, parent: Slot, ip: IpAddr) -> Result<Option<Slot>, BpfError> {
+        let (name, holder) = match ip {
+            IpAddr::V4(ip) => (IPV4_MAP, self.ipv4.get(&Ipv4Key::new(parent, ip.octets()), 0)),
+            IpAddr::V6(ip) => (IPV6_MAP, self.ipv6.get(&Ipv6Key::new(parent, ip.octets()), 0)),
+        };
+        match holder {
+            Ok(slot) => Ok(Some(slot)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(map(name, "read")(error)),
+        }
+    }
+
     pub(super) fn remove_address(&mut self, parent: Slot, ip: IpAddr) -> Result<(), BpfError> {
         match ip {
             IpAddr::V4(ip) => absent_is_fine(self.ipv4.remove(&Ipv4Key::new(parent, ip.octets())))

@@ -1,6 +1,9 @@
 //! Networks and the parents that carry them.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 use ipvlan_common::types::Key;
@@ -250,6 +253,8 @@ pub struct Parent {
     pub has_xdp: bool,
     /// What it is, if we made it.
     pub made: Option<Made>,
+    /// The host's own addresses on it, as the maps may have them.
+    pub host_addresses: BTreeSet<IpAddr>,
 }
 
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
-use futures_util::TryStreamExt as _;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags};
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
+use rtnetlink::MulticastGroup;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 
 use super::{Netlink, NetlinkError};
 
@@ -12,13 +13,7 @@ impl Netlink {
     pub fn addresses(&self, index: u32) -> Result<Vec<IpAddr>, NetlinkError> {
         let dump = self.handle.address().get().set_link_index_filter(index).execute().try_collect::<Vec<_>>();
         let messages = self.request(|| "list addresses".into(), dump)?;
-        let attributes = messages.into_iter().flat_map(|message| message.attributes);
-        Ok(attributes
-            .filter_map(|attribute| match attribute {
-                AddressAttribute::Address(address) => Some(address),
-                _ => None,
-            })
-            .collect())
+        Ok(messages.iter().filter_map(own_address).collect())
     }
 
     /// Gives an interface an address. IPv6 skips duplicate address detection: the controller has seen to it that the
@@ -29,5 +24,46 @@ impl Netlink {
             request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
         }
         self.request(|| format!("add address {address}/{prefix}"), request.execute())
+    }
+}
+
+/// Yields whenever an interface of the calling thread's namespace gets an address or loses one. To be polled in the runtime that it
+/// was made in.
+pub fn address_changes() -> Result<impl Stream<Item = ()> + Send + Unpin, NetlinkError> {
+    let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+    let (connection, handle, changes) = rtnetlink::new_multicast_connection(&groups)
+        .map_err(|source| NetlinkError::new("watch addresses", source))?;
+    tokio::spawn(connection);
+    // The connection ends with its handle.
+    Ok(changes.map(move |_change| drop(handle.clone())))
+}
+
+/// Where an address has a peer (`ip address add … peer …`), the kernel gives that as the address.
+fn own_address(message: &AddressMessage) -> Option<IpAddr> {
+    let find = |of: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(of);
+    find(|it| match it {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    })
+    .or_else(|| {
+        find(|it| match it {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_with_a_peer_is_the_local_one() {
+        let (local, peer) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+        let mut message = AddressMessage::default();
+        message.attributes = vec![AddressAttribute::Address(peer)];
+        assert_eq!(own_address(&message), Some(peer));
+        message.attributes.push(AddressAttribute::Local(local));
+        assert_eq!(own_address(&message), Some(local));
     }
 }

@@ -9,6 +9,7 @@ mod standing;
 
 use std::{future::Future, io};
 
+pub use addr::address_changes;
 pub use link::{Link, NewSlave};
 pub use netns::{Netns, NetnsError};
 use rtnetlink::packet_core::ErrorMessage;

@@ -10,6 +10,7 @@ mod error;
 mod exec;
 mod handover;
 mod hint;
+mod host;
 mod made;
 mod monitor;
 mod names;

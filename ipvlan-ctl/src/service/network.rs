@@ -1,5 +1,7 @@
 //! Networks: made on a parent, which they share.
 
+use std::collections::BTreeSet;
+
 use ipnet::IpNet;
 use ipvlan_common::schema;
 
@@ -81,7 +83,6 @@ impl Step<Foundation<'_>> for NetworkStep {
     }
 
     fn apply(&self, context: &mut Foundation<'_>) -> Result<(), Error> {
-        let slot = context.parent.slot;
         match self {
             Self::Record => {
                 context.session.store.set_capacity(context.capacity)?;
@@ -93,8 +94,8 @@ impl Step<Foundation<'_>> for NetworkStep {
                 context.session.dataplane()?;
             }
             Self::Slot if context.is_alone_on_parent()? => {
-                let entry = context.identity().entry();
-                context.session.dataplane()?.register_slot(slot, entry)?;
+                context.register()?;
+                context.follow_host(context.parent.ifindex)?;
             }
             Self::Programs if context.is_alone_on_parent()? => {
                 context.attach_programs()?;
@@ -116,6 +117,7 @@ impl Step<Foundation<'_>> for NetworkStep {
             Self::Link if context.is_alone_on_parent()? => context.remove_parent()?,
             Self::Maps if context.is_alone(|_| true)? => context.session.remove_dataplane()?,
             Self::Slot if context.is_alone_on_parent()? => {
+                context.forget_host()?;
                 context.session.dataplane()?.unregister_slot(slot)?;
             }
             Self::Programs if context.is_alone_on_parent()? => {
@@ -264,6 +266,7 @@ impl Session {
             made_qdisc: false,
             has_xdp: false,
             made,
+            host_addresses: BTreeSet::new(),
         })
     }
 

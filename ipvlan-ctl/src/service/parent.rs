@@ -122,6 +122,9 @@ impl Session {
                 Ok(false) => {}
                 Err(error) => self.warn(format!("putting the programs of parent {name} back: {error}")),
             }
+            if let Err(error) = self.foundation(network.clone())?.follow_host(ifindex) {
+                self.warn(format!("noting the host's addresses on parent {name}: {error}"));
+            }
         }
         if maps_lost {
             self.for_each_slave("programs", |attachment| EndpointStep::Programs.apply(attachment))?;

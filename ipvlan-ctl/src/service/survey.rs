@@ -1,6 +1,9 @@
 //! Where the kernel differs from the store: found by looking, without changing anything.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipvlan_common::SlotEntry;
 use serde::Serialize;
@@ -46,6 +49,8 @@ text_enum!(
         EntryMissing = "entry-missing",
         /// The maps have an entry that nobody has.
         StrayEntry = "stray-entry",
+        /// The maps have other addresses of the host's than it has on a parent.
+        HostAddress = "host-address",
         /// Links are pinned for a slot that nobody has.
         StrayPin = "stray-pin",
         /// The maps are there, and no network.
@@ -143,7 +148,7 @@ impl Report {
         }
         if let Some(dataplane) = &self.dataplane {
             self.survey_slots(dataplane, &mut findings)?;
-            self.survey_addresses(dataplane, &mut findings)?;
+            self.survey_addresses(dataplane, &netlink, &mut findings)?;
             self.survey_pins(dataplane, &mut findings)?;
         }
         self.survey_foreign(&slaves, &mut findings);
@@ -343,7 +348,12 @@ impl Report {
         }))
     }
 
-    fn survey_addresses(&self, dataplane: &Dataplane, findings: &mut Vec<Finding>) -> Result<(), Error> {
+    fn survey_addresses(
+        &self,
+        dataplane: &Dataplane,
+        netlink: &Netlink,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), Error> {
         let mut kept = dataplane.addresses()?;
         for endpoint in &self.endpoints {
             for address in endpoint.addresses.iter() {
@@ -356,10 +366,51 @@ impl Report {
                 }
             }
         }
+        for parent in self.parents.iter().filter(|parent| self.is_in_use(parent.slot)) {
+            self.survey_host(parent, netlink, &mut kept, findings)?;
+        }
         for (parent, address) in kept.into_keys() {
             let (found, mend) = ("the maps have it, and nobody has it", Mend::DropAddress(parent, address));
             findings.push(Finding::new(Kind::StrayEntry, named("address", address), found, CLEAR_AWAY, mend));
         }
+        Ok(())
+    }
+
+    /// Takes the host's addresses out of what the maps have.
+    fn survey_host(
+        &self,
+        parent: &Parent,
+        netlink: &Netlink,
+        kept: &mut BTreeMap<(Slot, IpAddr), Slot>,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), Error> {
+        let Some(device) = device(netlink, parent)? else {
+            // Nothing comes in there; whatever it comes back with, the maps follow then.
+            kept.retain(|_, slot| *slot != parent.slot);
+            return Ok(());
+        };
+        let now: BTreeSet<_> = netlink.addresses(device.index)?.into_iter().collect();
+        let is_hosts = |(key, slot): (&(Slot, IpAddr), &Slot)| (*slot == parent.slot).then_some(key.1);
+        let known: BTreeSet<_> = kept.iter().filter_map(is_hosts).collect();
+        kept.retain(|_, slot| *slot != parent.slot);
+        let endpoints = self.endpoints.iter().filter(|endpoint| endpoint.parent == parent.slot);
+        let theirs: BTreeSet<_> = endpoints.flat_map(|endpoint| endpoint.addresses.iter()).collect();
+        let missing = now.difference(&known).filter(|address| !theirs.contains(address));
+        let missing =
+            missing.map(|address| format!("the host has {address} on it, which the maps don't know"));
+        let stale = known.difference(&now);
+        let stale =
+            stale.map(|address| format!("the maps have {address} as the host's, which it no longer has"));
+        findings.extend(missing.chain(stale).map(|found| {
+            let object = named("parent", &parent.name);
+            Finding::new(
+                Kind::HostAddress,
+                object,
+                found,
+                "follow the host, as 'serve' does while it runs",
+                Mend::Begin,
+            )
+        }));
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Networks, their pools and their parents.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 use rusqlite::{OptionalExtension as _, Row, params};
@@ -169,6 +169,13 @@ impl Store {
         Ok(())
     }
 
+    /// Notes which addresses of the host's the maps may have for the parent.
+    pub fn set_host_addresses(&mut self, slot: Slot, addresses: &BTreeSet<IpAddr>) -> Result<(), StoreError> {
+        let update = "UPDATE parent SET host_addresses = ?2 WHERE slot = ?1";
+        self.db.execute(update, params![slot, json(addresses)])?;
+        Ok(())
+    }
+
     /// Notes that the parent has taken an XDP program.
     pub fn set_has_xdp(&mut self, slot: Slot) -> Result<(), StoreError> {
         self.db.execute("UPDATE parent SET has_xdp = 1 WHERE slot = ?1", [slot])?;
@@ -176,9 +183,9 @@ impl Store {
     }
 }
 
-/// Text to text can't fail.
-fn json<V: serde::Serialize>(map: &BTreeMap<String, V>) -> String {
-    serde_json::to_string(map).unwrap_or_default()
+/// What is of texts can't fail.
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 fn read_made(row: &Row<'_>) -> rusqlite::Result<Option<Made>> {
@@ -221,5 +228,6 @@ fn read_parent(row: &Row<'_>) -> rusqlite::Result<Parent> {
         made_qdisc: row.get("made_qdisc")?,
         has_xdp: row.get("has_xdp")?,
         made: read_made(row)?,
+        host_addresses: parsed(row, "host_addresses", |text| serde_json::from_str(text).ok())?,
     })
 }

@@ -89,6 +89,9 @@ ALTER TABLE endpoint ADD COLUMN owner TEXT;
 CREATE UNIQUE INDEX network_owner ON network (owner);
 CREATE UNIQUE INDEX endpoint_owner ON endpoint (owner);
 ",
+    "
+ALTER TABLE parent ADD COLUMN host_addresses TEXT NOT NULL DEFAULT '[]';
+",
 ];
 
 /// The version that this program writes.

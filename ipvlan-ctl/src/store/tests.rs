@@ -31,6 +31,7 @@ pub(crate) fn parent(slot: Slot) -> Parent {
         made_qdisc: false,
         has_xdp: false,
         made: None,
+        host_addresses: BTreeSet::new(),
     }
 }
 

@@ -113,6 +113,12 @@ fn parent_ingress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
         return keep(verdict == Verdict::Pass, "another VLAN");
     }
     keep(sender.is_none(), "nobody outside has an endpoint's address")?;
+    if source.is_some_and(|it| is_hosts(world, it)) {
+        return keep(
+            verdict == Verdict::Pass && receiver.is_none(),
+            "no endpoint hears of who has the host's address",
+        );
+    }
     match (verdict, receiver) {
         (Verdict::Seal { .. }, _) if is_group(&ethernet) => {
             keep(verdict == own_seal(input), "a seal")?;
@@ -156,6 +162,10 @@ fn parent_xdp(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     let Some((source, destination)) = addresses(input.frame) else { return Ok(()) };
     keep(holder(world, source).is_none(), "nobody outside has an endpoint's address")?;
     let receiver = holder(world, destination).and_then(|slot| world.slot(slot));
+    keep(
+        receiver.is_none() || !is_hosts(world, source),
+        "no endpoint hears from who has the host's address",
+    )?;
     let by_stack = |flags| !is_group(&ethernet) || flags & L3S != 0;
     let internal = receiver.is_some_and(|it| it.flags & INTERNAL != 0 && by_stack(it.flags));
     keep(!internal, "internal, from the wire")
@@ -202,11 +212,20 @@ enum Address {
     V6([u8; 16]),
 }
 
-fn holder(world: &World, address: Address) -> Option<Slot> {
+fn anybody(world: &World, address: Address) -> Option<Slot> {
     match address {
         Address::V4(address) => world.ipv4(FIRST, address),
         Address::V6(address) => world.ipv6(FIRST, address),
     }
+}
+
+/// The endpoint that has the address.
+fn holder(world: &World, address: Address) -> Option<Slot> {
+    anybody(world, address).filter(|&slot| slot != FIRST)
+}
+
+fn is_hosts(world: &World, address: Address) -> bool {
+    anybody(world, address) == Some(FIRST)
 }
 
 /// Source and destination of a packet that is as long as it says.

@@ -14,6 +14,10 @@ use ipvlan_common::{
 pub const MAC: Mac = [2, 0, 0, 0, 0, 1];
 /// The first slot: the parent's.
 pub const FIRST: Slot = 1;
+/// The host's own address, which the tables have in the parent's name.
+const HOST: [u8; 4] = [192, 168, 1, 250];
+/// Its IPv6 address.
+const HOST6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 250];
 /// The last slot.
 pub const LAST: Slot = 20;
 /// The parent, if its networks had the flag vepa; in no table.
@@ -128,6 +132,9 @@ impl Tables for World {
     }
 
     fn ipv4(&self, parent: Slot, address: [u8; 4]) -> Option<Slot> {
+        if (parent, address) == (FIRST, HOST) {
+            return Some(FIRST);
+        }
         let [192, 168, 1, host] = address else { return None };
         let slot = Slot::from(host.checked_sub(100)?);
         let entry = self.slot(slot).filter(|it| it.network != 0 && parent == FIRST)?;
@@ -135,6 +142,9 @@ impl Tables for World {
     }
 
     fn ipv6(&self, parent: Slot, address: [u8; 16]) -> Option<Slot> {
+        if (parent, address) == (FIRST, HOST6) {
+            return Some(FIRST);
+        }
         let mut endpoints = self.endpoints().filter(|_| parent == FIRST && address != [0; 16]);
         endpoints.find(|(_, it)| it.ipv6 == address || it.link_local == address).map(|(slot, _)| slot)
     }

@@ -1,7 +1,5 @@
 //! Frames made by chance: almost what an endpoint, the host or the wire would send, and wrong in a place or two.
 
-use std::net::Ipv4Addr;
-
 use anyhow::{Context as _, Result};
 use ipvlan_common::{Hook, Slot, Verdict};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
@@ -9,11 +7,10 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _}
 use crate::{
     host_verdict,
     rows::{self, Origin, Row},
-    world::{self, A, B, LAN, LAN_MAC, LAN6, MAC, PARENT, VEPA_PARENT, ip4, ip6, link_local, seal},
+    world::{
+        self, A, B, HOST, HOST6, LAN, LAN_MAC, LAN6, MAC, PARENT, VEPA_PARENT, ip4, ip6, link_local, seal,
+    },
 };
-
-/// The host's own address.
-const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 250);
 
 /// Makes the frames.
 pub(crate) struct Chance {
@@ -90,8 +87,8 @@ impl Chance {
         };
         let (source4, source6) = match hook {
             _ if from_endpoint => (ip4(sender), ip6(sender)),
-            Hook::ParentIngress | Hook::ParentXdp => (LAN, LAN6),
-            _ => (HOST, LAN6),
+            Hook::ParentIngress | Hook::ParentXdp if !self.one_in(8) => (LAN, LAN6),
+            _ => (HOST, HOST6),
         };
         row.hook = hook;
         row.me = match hook {

@@ -60,6 +60,9 @@ impl Kernel {
         let mut dataplane = Dataplane::create(&pins, schema::CAPACITY)?;
         let parent = world::parent();
         dataplane.register_slot(parent.slot, parent.entry())?;
+        for ip in [IpAddr::from(world::HOST), IpAddr::from(world::HOST6)] {
+            dataplane.add_address(parent.slot, ip, parent.slot)?;
+        }
         for endpoint in world::endpoints() {
             dataplane.register_slot(endpoint.slot, endpoint.entry())?;
             let ipv6 = [endpoint.ipv6, endpoint.link_local].into_iter().flatten().map(IpAddr::from);

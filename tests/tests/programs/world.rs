@@ -27,6 +27,11 @@ pub(crate) const LAN: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 9);
 /// Its IPv6 address.
 pub(crate) const LAN6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 9);
 
+/// The host's own address.
+pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 250);
+/// Its IPv6 address.
+pub(crate) const HOST6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 250);
+
 /// The parent's slot.
 pub(crate) const PARENT: Slot = 1;
 /// An endpoint, and
@@ -183,6 +188,8 @@ impl HostTables {
     fn new() -> Self {
         let mut tables = Self::default();
         tables.slots.insert(PARENT, parent().entry());
+        tables.ipv4.insert(HOST.octets(), PARENT);
+        tables.ipv6.insert(HOST6.octets(), PARENT);
         for endpoint in endpoints() {
             tables.slots.insert(endpoint.slot, endpoint.entry());
             tables.ipv4.extend(endpoint.ipv4.map(|ip| (ip.addr().octets(), endpoint.slot)));

@@ -170,6 +170,17 @@ fn from_the_wire(mode: &'static str) -> Result<()> {
             Arp { operation: ArpOperation::REPLY, sender_mac: LAN_MAC, sender: a.ipv4, target: b.ipv4 };
         lab.lan_sends(&frame::arp(Link::broadcast(LAN_MAC), claim, marker)?)
     })?;
+    lab.dropped("the host's address", spoof, |marker| {
+        lab.lan_sends(&frame::udp4(FROM_LAN, NET.ipv4(HOST), b.ipv4, marker)?)
+    })?;
+    lab.dropped("the host's IPv6 address", spoof, |marker| {
+        lab.lan_sends(&frame::udp6(FROM_LAN, NET.ipv6(HOST), b.ipv6, marker)?)
+    })?;
+    // The host is to know that somebody else has it.
+    lab.delivered("ARP for the host's address", &["host"], |marker| {
+        let claim = Arp::announcement(LAN_MAC, NET.ipv4(HOST));
+        lab.lan_sends(&frame::arp(Link::broadcast(LAN_MAC), claim, marker)?)
+    })?;
     // Only a slave could send with it: without a seal it never passed our programs.
     lab.dropped("the parent's own MAC", (DropReason::Unsealed, PARENT), |marker| {
         lab.lan_sends(&frame::udp4(Link::shared(PARENT_MAC), NET.ipv4(LAN), b.ipv4, marker)?)

@@ -256,18 +256,9 @@ pub(super) const CASES: &[Case] = &[
         BOTH,
         |world, family, marker| world.udp(family, FROM_LAN, Who::Peer, Who::Host, marker),
     ),
-    Case {
-        expect: |setting| {
-            let expect = Expect::drop(&[WireSpoof, Internal]);
-            if setting.internal { expect } else { expect.known() }
-        },
-        advice: Some(
-            "have the switch hold addresses against ports (source guard): the programs don't know the host's own",
-        ),
-        ..wire("wire-as-host", "from the LAN, in the host's name", BOTH, |world, family, marker| {
-            world.udp(family, FROM_LAN, Who::Host, Who::Attacker, marker)
-        })
-    },
+    wire("wire-as-host", "from the LAN, in the host's name", BOTH, |world, family, marker| {
+        world.udp(family, FROM_LAN, Who::Host, Who::Attacker, marker)
+    }),
     wire("wire-arp", "from the LAN, \"a peer's address is mine\"", V4, |world, _, marker| {
         frame::arp(Link::broadcast(LAN_MAC), Arp::announcement(LAN_MAC, world.peer.ipv4), marker)
     }),

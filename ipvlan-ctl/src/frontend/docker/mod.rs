@@ -18,6 +18,7 @@ use std::{
 };
 
 use driver::CallError;
+use futures_util::{FutureExt as _, Stream, StreamExt as _};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -36,7 +37,10 @@ use tokio::{
 };
 use tracing::debug;
 
-use crate::service::{Error, Root, Session};
+use crate::{
+    netlink::address_changes,
+    service::{Error, Root, Session},
+};
 
 /// Where Docker looks for the driver `ipvlan-ebpf`.
 pub const SOCKET: &str = "/run/docker/plugins/ipvlan-ebpf.sock";
@@ -82,6 +86,8 @@ async fn listen(driver: Arc<Driver>, path: &Path) -> Result<(), Error> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Wait)?;
     let socket = Socket::open(path)?;
     let listener = socket.listener.try_clone().and_then(UnixListener::from_std).map_err(Error::Wait)?;
+    // Before the first look, which sees what has changed until then.
+    tokio::spawn(follow_host(Arc::clone(&driver), address_changes()?));
     // After a reboot, parents are enforced before the first container comes.
     look(&driver).await;
     let connections = GracefulShutdown::new();
@@ -118,6 +124,16 @@ async fn look(driver: &Arc<Driver>) {
     };
     // What fails here is no loss: the next command does it.
     drop(tokio::task::spawn_blocking(look).await);
+}
+
+/// Has the maps follow the host's own addresses.
+async fn follow_host(driver: Arc<Driver>, mut changes: impl Stream<Item = ()> + Unpin) {
+    while changes.next().await.is_some() {
+        // They come in swarms.
+        tokio::time::sleep(PAUSE).await;
+        while let Some(Some(())) = changes.next().now_or_never() {}
+        look(&driver).await;
+    }
 }
 
 /// Waits until Docker has moved the slave `ifname` off the host, which it doesn't tell us, and has the store learn of it.

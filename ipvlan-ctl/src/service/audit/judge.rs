@@ -24,7 +24,7 @@ const fn weight(kind: Kind) -> Severity {
         }
         // What the maps don't know passes for the host in some modes.
         Kind::EntryMissing | Kind::SlaveMoved | Kind::ForeignSlave | Kind::ForeignAddress => Severity::High,
-        Kind::HalfMade | Kind::XdpMissing => Severity::Medium,
+        Kind::HalfMade | Kind::XdpMissing | Kind::HostAddress => Severity::Medium,
         Kind::ParentGone
         | Kind::NetnsGone
         | Kind::SlaveGone

@@ -19,11 +19,9 @@ use super::{
     by, drop_for, row, udp4, udp6,
 };
 use crate::world::{
-    A, B, BEHIND_STACK, INNER, INNER_PEER, LAN, LAN_MAC, LAN6, MAC, NEAR, OTHER, PARENT, QUIET, ROUTED,
+    A, B, BEHIND_STACK, HOST, INNER, INNER_PEER, LAN, LAN_MAC, LAN6, MAC, NEAR, OTHER, PARENT, QUIET, ROUTED,
     ROUTED_INNER, ROUTED_INNER_PEER, ROUTED_QUIET, SLOW, VEPA_PARENT, ip4, ip6, link_local,
 };
-
-const HOST: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 250);
 
 pub(super) fn rows() -> Result<Vec<Row>> {
     let parts = [routed()?, vepa()?, multicast()?];

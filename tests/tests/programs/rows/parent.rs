@@ -16,8 +16,8 @@ use super::{
     drop_for, row, tagged, udp4, udp6,
 };
 use crate::world::{
-    A, B, BEHIND_STACK, BEHIND_STACK_INNER, INNER, LAN, LAN_MAC, LAN6, MAC, NOBODY, PARENT, SHY, ip4, ip6,
-    link_local,
+    A, B, BEHIND_STACK, BEHIND_STACK_INNER, HOST, HOST6, INNER, LAN, LAN_MAC, LAN6, MAC, NOBODY, PARENT, SHY,
+    ip4, ip6, link_local,
 };
 
 pub(super) fn ingress() -> Result<Vec<Row>> {
@@ -32,12 +32,7 @@ pub(super) fn ingress() -> Result<Vec<Row>> {
         at("wire to an endpoint", UNSEALED, udp4(FROM_LAN, LAN, ip4(A))?, SEALED),
         at("wire to an endpoint, IPv6", UNSEALED, udp6(FROM_LAN, LAN6, ip6(A))?, SEALED),
         at("wire to an endpoint's link-local", UNSEALED, udp6(FROM_LAN, LAN6, link_local(A))?, SEALED),
-        at(
-            "wire to the host",
-            UNSEALED,
-            udp4(FROM_LAN, LAN, Ipv4Addr::new(192, 168, 1, 250))?,
-            Verdict::Pass,
-        ),
+        at("wire to the host", UNSEALED, udp4(FROM_LAN, LAN, HOST)?, Verdict::Pass),
         at(
             "wire to an internal endpoint",
             UNSEALED,
@@ -108,6 +103,42 @@ pub(super) fn ingress() -> Result<Vec<Row>> {
             arp(flood, Op::REPLY, LAN_MAC, ip4(A), ip4(A))?,
             drop_for(PARENT, WireSpoof),
         ),
+        at(
+            "wire claims the host's address",
+            UNSEALED,
+            udp4(FROM_LAN, HOST, ip4(A))?,
+            drop_for(PARENT, WireSpoof),
+        ),
+        at(
+            "wire claims the host's address, IPv6",
+            UNSEALED,
+            udp6(FROM_LAN, HOST6, ip6(A))?,
+            drop_for(PARENT, WireSpoof),
+        ),
+        at(
+            "wire claims the host's address to a receiver behind the stack",
+            UNSEALED,
+            udp4(FROM_LAN, HOST, ip4(BEHIND_STACK))?,
+            drop_for(PARENT, WireSpoof),
+        ),
+        at(
+            "wire claims the host's address in a broadcast frame for one receiver",
+            UNSEALED,
+            udp4(flood, HOST, ip4(A))?,
+            drop_for(PARENT, WireSpoof),
+        ),
+        at(
+            "wire claims the host's address to the host",
+            UNSEALED,
+            udp4(FROM_LAN, HOST, HOST)?,
+            Verdict::Pass,
+        ),
+        at(
+            "wire ARP claims the host's address: the host alone is to know",
+            UNSEALED,
+            arp(flood, Op::REPLY, LAN_MAC, HOST, HOST)?,
+            Verdict::Pass,
+        ),
         at("the same as IEEE 802 has it", UNSEALED, ieee802, drop_for(PARENT, WireSpoof)),
         at("wire claims the parent's MAC", UNSEALED, udp4(TO_LAN, LAN, ip4(A))?, drop_for(PARENT, Unsealed)),
         at("another VLAN", UNSEALED, frame::vlan_udp4(FROM_LAN, LAN, ip4(A), b"x")?, Verdict::Pass),
@@ -139,7 +170,7 @@ pub(super) fn ingress() -> Result<Vec<Row>> {
 
 pub(super) fn egress() -> Result<Vec<Row>> {
     use ArpOperation as Op;
-    let host = Ipv4Addr::new(192, 168, 1, 250);
+    let host = HOST;
     let at = |name, seal, frame, verdict| row(name, ParentEgress, PARENT, seal, frame, verdict);
     let elsewhere =
         |name, seal, frame, verdict| Row { origin: Origin::Elsewhere, ..at(name, seal, frame, verdict) };
