@@ -78,10 +78,14 @@ fn attempts(a: &Endpoint, b: &Endpoint) -> Vec<Attempt> {
         at("to the wire, IPv6", To::Wire, TO_LAN, a.ipv6.into(), net.ipv6(LAN).into()),
         at("to the wire as a peer", To::Wire, TO_LAN, b.ipv4.into(), net.ipv4(LAN).into()),
         at("to the wire as a peer, IPv6", To::Wire, TO_LAN, b.ipv6.into(), net.ipv6(LAN).into()),
+        // Known by its socket alone.
+        at("to the host as a stranger", To::Host, SHARED, STRANGER.into(), net.ipv4(HOST).into()),
+        at("to the wire as a stranger", To::Wire, TO_LAN, STRANGER.into(), net.ipv4(LAN).into()),
+        at("to the wire as the host", To::Wire, TO_LAN, net.ipv4(HOST).into(), net.ipv4(LAN).into()),
     ]
 }
 
-/// What modes l3 and l3s don't send, or can't tell from the host's own (see the README).
+/// What modes l3 and l3s don't send, or without these MACs.
 fn attempts_in_l2(a: &Endpoint) -> Vec<Attempt> {
     let net = a.network;
     let at = |what, to, link, source: Ipv4Addr, destination: Ipv4Addr| Attempt {
@@ -95,8 +99,6 @@ fn attempts_in_l2(a: &Endpoint) -> Vec<Attempt> {
     vec![
         // ipvlan compares the two MACs with each other, not with the device's.
         at("to the host with made-up MACs", To::Host, Link::shared(LAN_MAC), a.ipv4, net.ipv4(HOST)),
-        at("to the wire as a stranger", To::Wire, TO_LAN, STRANGER, net.ipv4(LAN)),
-        at("to the wire as the host", To::Wire, TO_LAN, net.ipv4(HOST), net.ipv4(LAN)),
         at("to everybody", To::All, to_all, a.ipv4, Ipv4Addr::BROADCAST),
         at("to everybody as a stranger", To::All, to_all, STRANGER, Ipv4Addr::BROADCAST),
     ]
