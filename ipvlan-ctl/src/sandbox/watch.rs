@@ -20,7 +20,7 @@ use super::{
 };
 
 /// How long a frame that must arrive is waited for. Reached only when a test fails.
-pub const ARRIVAL: Duration = Duration::from_secs(5);
+pub const ARRIVAL: Duration = Duration::from_secs(20);
 /// How long after the last proof a stray copy may still come: the kernel's multicast worker is the slowest path.
 pub const SETTLE: Duration = Duration::from_millis(150);
 const PAUSE: Duration = Duration::from_millis(2);
