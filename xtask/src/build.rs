@@ -14,12 +14,14 @@ use crate::process::{die_with_parent, display};
 /// Only x86-64 guests are known to `vm`.
 const VM_TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// What the demo takes.
+/// What people start.
 pub(crate) struct Binaries {
     /// The controller.
     pub(crate) ctl: PathBuf,
     /// The demo, which is given the controller's path.
     pub(crate) demo: PathBuf,
+    /// The benchmark.
+    pub(crate) bench: PathBuf,
 }
 
 /// An executable that cargo built.
@@ -69,10 +71,14 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Builds the controller and the demo.
+/// Builds the controller, the demo and the benchmark.
 pub(crate) fn binaries() -> Result<Binaries> {
     let built = executables(cargo().args(["build", "--bins"]))?;
-    Ok(Binaries { ctl: binary(&built, "ipvlan-ctl")?, demo: binary(&built, "demo")? })
+    Ok(Binaries {
+        ctl: binary(&built, "ipvlan-ctl")?,
+        demo: binary(&built, "demo")?,
+        bench: binary(&built, "bench")?,
+    })
 }
 
 /// Builds every test executable, and the binaries that they start.

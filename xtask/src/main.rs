@@ -1,6 +1,7 @@
 //! Set-up, build, VM, demo, tests and lints of this workspace: `cargo xtask VERB`.
 
 mod audit;
+mod bench;
 mod build;
 mod dirs;
 mod fuzz;
@@ -30,6 +31,8 @@ enum Verb {
     Run(run::Command),
     /// Attack stock ipvlan and ours on kernels that have it, and write reports
     Audit(audit::Command),
+    /// Measure what the programs cost a frame, on this machine's kernel
+    Bench(bench::Command),
     /// Run the test suites
     Test(test::Command),
     /// Fuzz the verdict
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Run(command) => command.run(),
         Verb::Audit(command) => command.run(),
+        Verb::Bench(command) => command.run(),
         Verb::Test(command) => command.run(),
         Verb::Fuzz(command) => command.run(),
         Verb::Lint => lint::run(),

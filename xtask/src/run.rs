@@ -43,7 +43,7 @@ impl Command {
         if let Place::Vm(version) = place {
             setup::ensure(Step::vm(version))?;
         }
-        let build::Binaries { ctl, demo } = build::binaries()?;
+        let build::Binaries { ctl, demo, .. } = build::binaries()?;
         let argv: Vec<String> = if self.args.is_empty() {
             [demo.as_os_str(), "--ctl".as_ref(), ctl.as_os_str()]
                 .map(|word| word.to_string_lossy().into())

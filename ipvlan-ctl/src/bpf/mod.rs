@@ -31,7 +31,7 @@ use ipvlan_common::{
     types::{INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, VEPA, WIRE},
 };
 #[doc(hidden)]
-pub use object::PRIME;
+pub use object::{BENCH, PRIME};
 use pins::Pins;
 pub use pins::{has_pins, is_mountable, on_bpf_fs};
 pub use qdisc::{lacks_clsact, remove_unused_clsact};

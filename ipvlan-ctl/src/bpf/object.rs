@@ -12,6 +12,8 @@ use super::{BpfError, error::refused, pins::Pins, tables};
 static PROGRAMS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipvlan"));
 /// The tests' program that gives a frame a seal before it tail-calls the program under test.
 pub static PRIME: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/prime"));
+/// What benchmarks hold the programs' cost against.
+pub static BENCH: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench"));
 
 /// Creates and pins the maps that are missing, for as many endpoints and parents as `capacity`.
 pub(super) fn pin_maps(pins: &Pins, capacity: Slot) -> Result<(), BpfError> {

@@ -11,11 +11,11 @@ use clap::ValueEnum;
 use super::tally::{Report, Tally};
 use crate::build::{self, Executable};
 use crate::dirs;
-use crate::fuzz;
 use crate::kernel::Version;
 use crate::process::{Root, die_with_parent};
 use crate::setup::{self, Step};
 use crate::vm::{Crash, Echo, Vm};
+use crate::{bench, fuzz};
 
 /// Test targets that need a kernel and root; every other test executable is a unit test.
 const PROGRAMS: &str = "programs";
@@ -36,6 +36,7 @@ pub(super) enum Suite {
     Programs,
     Log,
     Fuzz,
+    Bench,
     Cli,
     #[value(name = "traffic-6.12")]
     Traffic6_12,
@@ -52,6 +53,7 @@ impl Suite {
             Self::Programs => PROGRAMS,
             Self::Log => "log",
             Self::Fuzz => "fuzz",
+            Self::Bench => "bench",
             Self::Cli => CLI,
             Self::Traffic6_12 => "traffic-6.12",
             Self::Traffic6_1 => "traffic-6.1",
@@ -67,6 +69,7 @@ impl Suite {
             Self::Fuzz => {
                 "the verdict under libFuzzer for ten seconds, and what it found through the programs"
             }
+            Self::Bench => "the benchmark, briefly: whether it can be measured",
             Self::Cli => "the command line, on this machine's kernel",
             Self::Traffic6_12 => "real traffic, programs and command line in a VM with TCX",
             Self::Traffic6_1 => "real traffic, programs and command line in a VM before TCX",
@@ -79,7 +82,7 @@ impl Suite {
         match self {
             Self::Unit => Vec::new(),
             Self::Fuzz => vec![Step::Fuzzer],
-            Self::Programs | Self::Log | Self::Cli => Step::NATIVE.into(),
+            Self::Programs | Self::Log | Self::Bench | Self::Cli => Step::NATIVE.into(),
             Self::Traffic6_12 | Self::Traffic6_1 | Self::Docker6_12 => {
                 let vm = Step::NATIVE.into_iter().chain(self.kernel().map(Step::vm).into_iter().flatten());
                 vm.chain((self == Self::Docker6_12).then_some(Step::Docker)).collect()
@@ -89,7 +92,7 @@ impl Suite {
 
     fn kernel(self) -> Option<Version> {
         match self {
-            Self::Unit | Self::Programs | Self::Log | Self::Fuzz | Self::Cli => None,
+            Self::Unit | Self::Programs | Self::Log | Self::Fuzz | Self::Bench | Self::Cli => None,
             Self::Traffic6_12 | Self::Docker6_12 => Some(Version::V6_12),
             Self::Traffic6_1 => Some(Version::V6_1),
         }
@@ -103,6 +106,9 @@ impl Suite {
     pub(super) fn run(self, built: &[Executable], args: &[String], echo: Echo) -> Result<Tally> {
         if self == Self::Fuzz {
             return fuzz::briefly(built).map(|()| Tally { passed: 1, ..Tally::default() });
+        }
+        if self == Self::Bench {
+            return bench::briefly(built).map(|()| Tally { passed: 1, ..Tally::default() });
         }
         let logging;
         let targets = if self == Self::Log {
@@ -137,7 +143,7 @@ impl Suite {
                 return Ok(built.iter().filter(|it| it.is_test && !kernel_target(it)).collect());
             }
             Self::Programs | Self::Log => &[PROGRAMS],
-            Self::Fuzz => &[],
+            Self::Fuzz | Self::Bench => &[],
             Self::Cli => &[CLI],
             Self::Traffic6_12 | Self::Traffic6_1 => &[TRAFFIC, PROGRAMS, CLI],
             Self::Docker6_12 => &[DOCKER],

@@ -1,0 +1,88 @@
+//! For benchmarks only: what the programs' cost is held against, and a frame of another sender at each run of BPF_PROG_TEST_RUN's
+//! `repeat`, which by itself would measure one endpoint's entries in the CPU's nearest cache.
+#![no_std]
+#![no_main]
+#![expect(clippy::needless_pass_by_value, reason = "the macros hand the context over by value")]
+
+use core::ptr;
+
+use aya_ebpf::{
+    bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
+    helpers::generated::{bpf_get_prandom_u32, bpf_set_hash},
+    macros::{classifier, map, xdp},
+    maps::{Array, HashMap, PerCpuArray, ProgramArray},
+    programs::{TcContext, XdpContext},
+};
+
+/// Where an IPv4 frame has its source.
+const SOURCE: usize = 26;
+/// An endpoint: its address as it is in a frame, its slot, and the hash of its seal.
+type Sender = [u32; 3];
+/// Among how many to choose, less one; where in the frame the address goes; and the program under test, by its index.
+type Choice = [u32; 3];
+
+#[map]
+static KNOWN: HashMap<[u8; 4], u32> = HashMap::with_max_entries(1 << 17, 0);
+#[map]
+static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static SENDERS: Array<Sender> = Array::with_max_entries(1 << 16, 0);
+#[map]
+static CHOICE: Array<Choice> = Array::with_max_entries(1, 0);
+#[map]
+static UNDER_TEST: ProgramArray = ProgramArray::with_max_entries(16, 0);
+
+#[classifier]
+fn empty(_: TcContext) -> i32 {
+    TC_ACT_UNSPEC
+}
+
+#[xdp]
+fn empty_xdp(_: XdpContext) -> u32 {
+    XDP_PASS
+}
+
+/// The least that a filter with counters does: one exact match and one count.
+#[classifier]
+fn lookup_and_count(ctx: TcContext) -> i32 {
+    let Ok(source) = ctx.load::<[u8; 4]>(SOURCE) else { return TC_ACT_UNSPEC };
+    // SAFETY: nobody writes to the map while it is read.
+    if unsafe { KNOWN.get(source) }.is_some()
+        && let Some(counter) = COUNTERS.get_ptr_mut(0)
+    {
+        // SAFETY: the element is this CPU's own.
+        unsafe { *counter += 1 };
+    }
+    TC_ACT_UNSPEC
+}
+
+/// Makes it a frame of somebody's among so many, or to somebody, and hands it to the program under test.
+#[classifier]
+fn anybody(ctx: TcContext) -> i32 {
+    let Some(&[mask, place, program]) = CHOICE.get(0) else { return TC_ACT_UNSPEC };
+    // SAFETY: the helper has no precondition.
+    let random = unsafe { bpf_get_prandom_u32() };
+    let Some(&[address, slot, hash]) = SENDERS.get(random & mask) else { return TC_ACT_UNSPEC };
+    let skb = ctx.skb.skb;
+    if ctx.store(place as usize, &address, 0).is_err() {
+        return TC_ACT_UNSPEC;
+    }
+    // SAFETY: the kernel hands every classifier a valid context.
+    let tc_index = unsafe { &raw mut (*skb).tc_index };
+    // SAFETY: as above; volatile, since the verifier wants the store as it is.
+    unsafe { ptr::write_volatile(tc_index, slot) };
+    // SAFETY: the helper takes any valid context.
+    unsafe { bpf_set_hash(skb, hash) };
+    // SAFETY: the map's elements are classifiers.
+    unsafe { UNDER_TEST.tail_call(&ctx, program) };
+    TC_ACT_UNSPEC
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
