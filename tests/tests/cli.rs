@@ -252,7 +252,7 @@ fn loopback_is_up() -> Result<()> {
     netns.ip("link set lo down")?;
     sandbox.network(&NET)?;
     sandbox.ctl(&format!("attach db_net --netns {} --name a", netns.name()))?;
-    ensure!(netns.pings("127.0.0.1", 56, 5)?, "lo is down");
+    ensure!(netns.pings("127.0.0.1", 56, 20)?, "lo is down");
     Ok(())
 }
 

@@ -50,7 +50,7 @@ fn pings_and_fragments() -> Result<()> {
             (&lab.sandbox.lan, b.ipv4.to_string()),
             (&lab.sandbox.lan, b.ipv6.to_string()),
         ] {
-            ensure!(from.pings(&to, size, 5)?, "{size} bytes from {} to {to}: no answer", from.name());
+            ensure!(from.pings(&to, size, 20)?, "{size} bytes from {} to {to}: no answer", from.name());
         }
     }
     Ok(())
@@ -60,7 +60,7 @@ fn datagrams_are_counted() -> Result<()> {
     let lab = lab()?;
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
     // Neighbours are learnt first, so that only the datagram is counted.
-    ensure!(a.netns.pings(&b.ipv4.to_string(), 56, 5)?, "no answer to the first ping");
+    ensure!(a.netns.pings(&b.ipv4.to_string(), 56, 20)?, "no answer to the first ping");
     lab.recount()?;
     let before = ipvlan_tests::Stats::read(&lab.sandbox)?;
     lab.delivered("IPv4 to a peer", &["b"], |marker| datagram(&a.netns, &b.ipv4.to_string(), marker))?;

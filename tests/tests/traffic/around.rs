@@ -172,7 +172,8 @@ fn sent_by_none(
     let seen = watch.seen_of_many(&markers)?;
     ensure!(seen.is_empty(), "came out of AF_XDP: {seen:?}");
     let dropped = driver_drops(from)? - before;
-    ensure!(dropped == attempts.len() as u64, "ipvlan dropped {dropped} of {}", attempts.len());
+    // What the stack sends by itself may count as well.
+    ensure!(dropped >= attempts.len() as u64, "ipvlan dropped {dropped} of {}", attempts.len());
     Ok(())
 }
 

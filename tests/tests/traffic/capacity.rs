@@ -49,7 +49,7 @@ fn refused(lab: &Lab, says: &[&str]) -> Result<()> {
     for part in says.iter().chain(&["detach an endpoint", "--capacity"]) {
         ensure!(text.contains(part), "the error doesn't say '{part}': {text}");
     }
-    ensure!(a.netns.pings(&b.ipv4.to_string(), 56, 5)?, "endpoints can't ping each other");
+    ensure!(a.netns.pings(&b.ipv4.to_string(), 56, 20)?, "endpoints can't ping each other");
     let drops = lab.rises()?;
     ensure!(drops.is_empty(), "somebody else's frames are dropped: {drops:?}");
     let changes = Snapshot::take(&lab.sandbox, &namespaces)?.changes(&before);
@@ -70,7 +70,7 @@ fn no_slot_left() -> Result<()> {
     lab.remove("b");
     let late = lab.sandbox.netns("late")?;
     lab.sandbox.ctl(&format!("attach {} --netns {} --name late", NET.name, late.name()))?;
-    ensure!(lab.endpoint("a").netns.pings(&NET.ipv4(1).to_string(), 56, 5)?, "the gateway doesn't answer");
+    ensure!(lab.endpoint("a").netns.pings(&NET.ipv4(1).to_string(), 56, 20)?, "the gateway doesn't answer");
     lab.sandbox.ctl("detach late").map(drop)
 }
 

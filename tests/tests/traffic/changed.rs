@@ -59,7 +59,7 @@ fn refused(output: &Output, part: &str) -> Result<()> {
 fn attach_is_enforced(lab: &Lab, name: &str) -> Result<()> {
     let netns = lab.sandbox.netns(name)?;
     lab.sandbox.ctl(&format!("attach {} --netns {} --name {name}", NET.name, netns.name()))?;
-    ensure!(netns.pings(&NET.ipv4(1).to_string(), 56, 5)?, "the new endpoint can't ping the gateway");
+    ensure!(netns.pings(&NET.ipv4(1).to_string(), 56, 20)?, "the new endpoint can't ping the gateway");
     leaks_nothing(lab, &netns)?;
     lab.sandbox.ctl(&format!("detach {name}")).map(drop)
 }
@@ -165,7 +165,7 @@ fn reboot() -> Result<()> {
     let attached =
         booted(&format!("attach {} --netns {} --name n --ip {}", NET.name, b.name(), NET.ipv4(13)))?;
     ensure!(attached.status.success(), "attach: {}", String::from_utf8_lossy(&attached.stderr));
-    ensure!(b.pings(&NET.ipv4(1).to_string(), 56, 5)?, "the new endpoint can't ping the gateway");
+    ensure!(b.pings(&NET.ipv4(1).to_string(), 56, 20)?, "the new endpoint can't ping the gateway");
     let shown = booted("--format json network ls")?;
     let rows: Vec<Value> = serde_json::from_slice(&shown.stdout).context("read network ls")?;
     ensure!(rows[0]["state"] == "up", "the network is not up again: {rows:?}");

@@ -56,7 +56,7 @@ fn found() -> Result<()> {
     let endpoint: Value = serde_json::from_slice(&output.stdout)?;
     let (next4, next6) = (NET.ipv4(4).to_string(), NET.ipv6(3).to_string());
     ensure!(endpoint["ipv4"] == next4 && endpoint["ipv6"] == next6, "{endpoint}");
-    ensure!(netns.pings(&NET.ipv4(1).to_string(), 56, 5)?, "a can't ping the LAN");
+    ensure!(netns.pings(&NET.ipv4(1).to_string(), 56, 20)?, "a can't ping the LAN");
 
     let spare = sandbox.netns("b")?;
     let attach = format!("attach {} --netns {} --no-probe --ip {foreign4}", NET.name, spare.name());

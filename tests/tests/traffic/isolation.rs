@@ -116,7 +116,7 @@ fn networks() -> Result<()> {
     })?;
     for endpoint in [a, c] {
         let gateway = endpoint.network.ipv4(LAN).to_string();
-        ensure!(endpoint.netns.pings(&gateway, 56, 5)?, "{} can't ping {gateway}", endpoint.name);
+        ensure!(endpoint.netns.pings(&gateway, 56, 20)?, "{} can't ping {gateway}", endpoint.name);
     }
     Ok(())
 }
@@ -143,9 +143,9 @@ fn private() -> Result<()> {
         |marker| a.send(&frame::udp4(TO_LAN, a.ipv4, b.ipv4, marker)?, Door::Queue),
     )?;
     ensure!(!a.netns.pings(&b.ipv4.to_string(), 56, 1)?, "private endpoints ping each other");
-    ensure!(a.netns.pings(&NET.ipv4(LAN).to_string(), 56, 5)?, "no answer from the gateway");
+    ensure!(a.netns.pings(&NET.ipv4(LAN).to_string(), 56, 20)?, "no answer from the gateway");
     let (c, d) = (lab.endpoint("c"), lab.endpoint("d"));
-    ensure!(c.netns.pings(&d.ipv4.to_string(), 56, 5)?, "the bridge network beside it doesn't work");
+    ensure!(c.netns.pings(&d.ipv4.to_string(), 56, 20)?, "the bridge network beside it doesn't work");
     Ok(())
 }
 
@@ -173,7 +173,7 @@ fn internal() -> Result<()> {
         frame::udp4(SHARED, a.ipv4, NET.ipv4(HOST), marker)
     })?;
     for peer in [b.ipv4.to_string(), b.ipv6.to_string()] {
-        ensure!(a.netns.pings(&peer, 56, 5)?, "{peer} doesn't answer its peer");
+        ensure!(a.netns.pings(&peer, 56, 20)?, "{peer} doesn't answer its peer");
     }
     let routes = a.netns.ip("route show default")?;
     ensure!(routes.trim().is_empty(), "an internal endpoint has a default route: {routes}");

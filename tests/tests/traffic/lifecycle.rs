@@ -46,7 +46,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 /// What must hold for `a` and `b` of [`NET`] whatever became of the controller.
 pub(crate) fn is_enforced(lab: &Lab) -> Result<()> {
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
-    ensure!(a.netns.pings(&b.ipv4.to_string(), 56, 5)?, "endpoints can't ping each other");
+    ensure!(a.netns.pings(&b.ipv4.to_string(), 56, 20)?, "endpoints can't ping each other");
     lab.recount()?;
     lab.refused("a peer's address", (DropReason::SourceIpv4, "a"), ("a", Door::Queue), |marker| {
         frame::udp4(TO_LAN, b.ipv4, NET.ipv4(LAN), marker)
@@ -172,7 +172,7 @@ fn killed_while_running() -> Result<()> {
 fn orphan(lab: &Lab, sleeper: u32) -> Result<()> {
     let netns = Netns::of_process(format!("{}-run", lab.endpoint("a").netns.name()), sleeper)?;
     let b = lab.endpoint("b");
-    ensure!(netns.pings(&b.ipv4.to_string(), 56, 5)?, "the command's endpoint can't ping a peer");
+    ensure!(netns.pings(&b.ipv4.to_string(), 56, 20)?, "the command's endpoint can't ping a peer");
     leaks_nothing(lab, &netns)
 }
 

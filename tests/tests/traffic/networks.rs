@@ -76,7 +76,7 @@ fn no_parent() -> Result<()> {
     let (a, _) = attach(&sandbox, "one", "a", "")?;
     let (b, to_b) = attach(&sandbox, "one", "b", "")?;
     let (_c, to_c) = attach(&sandbox, "two", "c", "")?;
-    ensure!(a.pings(&to_b, 56, 5)?, "a can't ping b");
+    ensure!(a.pings(&to_b, 56, 20)?, "a can't ping b");
     ensure!(a.ip("route show default")?.is_empty(), "an internal network has a default route");
     a.ip(&format!("route add {to_c} dev {INTERFACE}"))?;
     ensure!(!a.pings(&to_c, 56, 1)?, "a pings c of another network");
@@ -88,7 +88,7 @@ fn no_parent() -> Result<()> {
     ensure!(output.status.success() && said.contains("was made again"), "{said}");
     let (a, _) = attach(&sandbox, "one", "a2", "")?;
     let (_b, to_b) = attach(&sandbox, "one", "b2", "")?;
-    ensure!(a.pings(&to_b, 56, 5)?, "a can't ping b on the parent that was made again");
+    ensure!(a.pings(&to_b, 56, 20)?, "a can't ping b on the parent that was made again");
     drop(b);
 
     sandbox.ctl("network rm --force one two")?;
@@ -107,8 +107,8 @@ fn vlan() -> Result<()> {
     sandbox.ctl(&format!("network create --subnet 10.4.0.0/24 -o parent={INTERFACE}.10 two"))?;
     ensure!(inspect(&sandbox, "one")?.parent_made.as_deref() == Some("vlan"), "not noted as ours");
     let (a, to_a) = attach(&sandbox, "one", "a", "")?;
-    ensure!(a.pings("10.3.0.1", 56, 5)?, "a can't ping the LAN over the VLAN");
-    ensure!(sandbox.lan.pings(&to_a, 56, 5)?, "the LAN can't ping a over the VLAN");
+    ensure!(a.pings("10.3.0.1", 56, 20)?, "a can't ping the LAN over the VLAN");
+    ensure!(sandbox.lan.pings(&to_a, 56, 20)?, "the LAN can't ping a over the VLAN");
     sandbox.ctl("detach a")?;
     sandbox.ctl("network rm one")?;
     sandbox.host.ip(&format!("link show {INTERFACE}.10")).context("the VLAN went with its first network")?;
@@ -163,7 +163,7 @@ fn subnets() -> Result<()> {
         held.push(netns);
     }
     for address in ["10.5.0.6", "10.6.0.1", "10.5.0.2", "10.6.0.9"] {
-        ensure!(held[0].pings(address, 56, 5)?, "a can't ping {address}");
+        ensure!(held[0].pings(address, 56, 20)?, "a can't ping {address}");
     }
     for (address, why) in [("10.5.0.5", "auxiliary"), ("10.7.0.5", "10.5.0.0/29, 10.6.0.0/24")] {
         let spare = held[0].name();

@@ -36,7 +36,7 @@ fn leaves(mode: &'static str) -> Result<()> {
     let (a, b) = (lab.endpoint("a"), lab.endpoint("b"));
     let link = if mode == "l2" { TO_LAN } else { SHARED };
     // The host knows the LAN host's MAC: what waits for that waits elsewhere.
-    ensure!(lab.sandbox.host.pings(&net.ipv4(LAN).to_string(), 56, 5)?, "the host can't ping the LAN host");
+    ensure!(lab.sandbox.host.pings(&net.ipv4(LAN).to_string(), 56, 20)?, "the host can't ping the LAN host");
     lab.sandbox.host.tc(&format!("qdisc add dev {INTERFACE} root netem delay 300ms"))?;
     let tap = PacketSocket::wiretap(&lab.sandbox.lan, INTERFACE)?;
     let mut ring = Ring::new(&a.netns, INTERFACE)?;

@@ -63,7 +63,7 @@ fn reaches(xdp: &'static str) -> Result<()> {
         })?;
     }
     for (from, to, address) in ways {
-        ensure!(from.pings(&address, 56, 5)?, "{} can't ping {address} in {}", from.name(), to.name());
+        ensure!(from.pings(&address, 56, 20)?, "{} can't ping {address} in {}", from.name(), to.name());
     }
     let drops = lab.rises()?;
     ensure!(drops.is_empty(), "what is allowed counts as {drops:?}");

@@ -66,9 +66,9 @@ fn refuses_early(setting: &'static str, early: bool) -> Result<()> {
     })?;
 
     for to in [net.ipv4(LAN).to_string(), net.ipv6(LAN).to_string(), b.ipv4.to_string()] {
-        ensure!(a.netns.pings(&to, 56, 5)?, "a can't ping {to} with xdp={setting}");
+        ensure!(a.netns.pings(&to, 56, 20)?, "a can't ping {to} with xdp={setting}");
     }
-    ensure!(lab.sandbox.lan.pings(&net.ipv4(HOST).to_string(), 56, 5)?, "the host is not reached");
+    ensure!(lab.sandbox.lan.pings(&net.ipv4(HOST).to_string(), 56, 20)?, "the host is not reached");
     lab.recount()?;
     lab.delivered("from the wire", &["a"], |marker| {
         lab.lan_sends(&frame::udp4(FROM_LAN, net.ipv4(LAN), a.ipv4, marker)?)
