@@ -1,5 +1,6 @@
 //! What enforcement costs, measured: each figure beside what it is held against, in the same run.
 
+mod crowd;
 mod programs;
 mod report;
 mod sample;

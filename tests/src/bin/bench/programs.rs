@@ -1,9 +1,6 @@
 //! What each program costs a frame, by BPF_PROG_TEST_RUN on this machine's kernel.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    path::{Path, PathBuf},
-};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{
@@ -13,16 +10,15 @@ use aya::{
 };
 use etherparse::ArpOperation;
 use indicatif::{ProgressBar, ProgressStyle};
-use ipnet::Ipv4Net;
-use ipvlan_common::{Identity, Slot, packet::Frame, schema, seal::seal};
-use ipvlan_ctl::{
-    bpf::{BENCH, Dataplane, EndpointIdentity, ParentIdentity},
-    model::{Mode, Multicast},
-};
+use ipvlan_common::{Identity, packet::Frame, schema, seal::seal};
+use ipvlan_ctl::bpf::{BENCH, EndpointIdentity};
 use ipvlan_tests::frame::{self, Arp, Link};
 use serde::Serialize;
 
-use crate::sample::Samples;
+use crate::{
+    crowd::{Crowd, MAC, PARENT, endpoint, parent},
+    sample::Samples,
+};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -41,11 +37,9 @@ impl Effort {
 /// Endpoints on the parent.
 pub(crate) const CROWDS: [u16; 3] = [10, 1_000, 65_000];
 
-const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const LAN_MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
 const LAN: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 1);
 const LAN6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 1, 0, 1);
-const PARENT: Slot = 1;
 const TC_ACT_UNSPEC: u32 = u32::MAX;
 const TC_ACT_SHOT: u32 = 2;
 const XDP_PASS: u32 = 2;
@@ -118,7 +112,7 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Cost>> {
 }
 
 fn cases() -> Result<Vec<Case>> {
-    use schema::{PARENT_EGRESS, PARENT_INGRESS, PARENT_XDP, SLAVE_EGRESS, SLAVE_INGRESS};
+    use schema::{LOOPBACK_EGRESS, PARENT_EGRESS, PARENT_INGRESS, PARENT_XDP, SLAVE_EGRESS, SLAVE_INGRESS};
     let (me, peer) = (endpoint(0), endpoint(1));
     let ip = |it: &EndpointIdentity| it.ipv4.map_or(Ipv4Addr::UNSPECIFIED, |it| it.addr());
     let ip6 = |it: &EndpointIdentity| it.ipv6.unwrap_or(Ipv6Addr::UNSPECIFIED);
@@ -196,6 +190,13 @@ fn cases() -> Result<Vec<Case>> {
             true,
         ),
         case(PARENT_EGRESS, "IPv4 of the host", By::One, frame::udp4(to_lan, LAN, LAN, &payload)?, true),
+        case(
+            LOOPBACK_EGRESS,
+            "IPv4 of the host",
+            By::One,
+            frame::udp4(Link::shared([0; 6]), Ipv4Addr::LOCALHOST, Ipv4Addr::LOCALHOST, &payload)?,
+            true,
+        ),
         case(PARENT_XDP, "IPv4 from the wire", By::One, frame::udp4(from_lan, LAN, ip(&me), &payload)?, true),
         case(
             PARENT_XDP,
@@ -209,64 +210,6 @@ fn cases() -> Result<Vec<Case>> {
 
 /// A hash map and a counter: what others' filters do at least.
 pub(crate) const REFERENCE: &str = "lookup_and_count";
-
-/// So many endpoints of one network on one parent.
-struct Crowd {
-    dataplane: Dataplane,
-    pins: PathBuf,
-    endpoints: u16,
-}
-
-impl Crowd {
-    fn new(endpoints: u16) -> Result<Self> {
-        let pins = Path::new("/sys/fs/bpf").join(format!("ipvlan-bench-{}-{endpoints}", std::process::id()));
-        let mut dataplane = Dataplane::create(&pins, endpoints + PARENT)?;
-        dataplane.register_slot(PARENT, parent().entry())?;
-        for endpoint in (0..endpoints).map(endpoint) {
-            dataplane.register_slot(endpoint.slot, endpoint.entry())?;
-            for ip in addresses(&endpoint) {
-                dataplane.add_address(PARENT, ip, endpoint.slot)?;
-            }
-        }
-        Ok(Self { dataplane, pins, endpoints })
-    }
-}
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        if let Err(error) = Dataplane::remove_all(&self.pins) {
-            eprintln!("{error}");
-        }
-    }
-}
-
-fn parent() -> ParentIdentity {
-    ParentIdentity { slot: PARENT, key: [7, 7], mac: MAC, vepa: false }
-}
-
-fn endpoint(number: u16) -> EndpointIdentity {
-    let [high, low] = number.to_be_bytes();
-    EndpointIdentity {
-        slot: PARENT + 1 + number,
-        key: [u64::from(number) << 17 | 1, !u64::from(number)],
-        network: 1,
-        internal: false,
-        private: false,
-        mode: Mode::L2,
-        multicast: Multicast::On,
-        multicast_rate: None,
-        parent: PARENT,
-        mac: MAC,
-        ipv4: Ipv4Net::new(Ipv4Addr::new(10, 0, high, low), 8).ok(),
-        ipv6: Some(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number)),
-        link_local: Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, number)),
-    }
-}
-
-fn addresses(endpoint: &EndpointIdentity) -> impl Iterator<Item = IpAddr> {
-    let ipv6 = [endpoint.ipv6, endpoint.link_local].into_iter().flatten().map(IpAddr::from);
-    endpoint.ipv4.map(|it| IpAddr::from(it.addr())).into_iter().chain(ipv6)
-}
 
 /// A case with a crowd, loaded.
 struct Bench<'c> {
