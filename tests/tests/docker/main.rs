@@ -1,8 +1,10 @@
 //! A real Docker daemon on our driver, in a VM: the commands that users know, what is dropped, and what survives.
 
+mod crowd;
 mod engine;
 mod isolation;
 mod kinds;
+mod proxy;
 mod seed;
 mod survival;
 
@@ -42,7 +44,7 @@ fn test(name: &str, body: fn(&mut Engine) -> Result<()>) -> Trial {
 }
 
 fn main() -> ExitCode {
-    let tests = [seed::tests(), isolation::tests(), kinds::tests(), survival::tests()];
+    let tests = [seed::tests(), isolation::tests(), kinds::tests(), survival::tests(), crowd::tests()];
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     let conclusion = libtest_mimic::run(&arguments, tests.into_iter().flatten().collect());
     // A static isn't dropped.

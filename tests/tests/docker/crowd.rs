@@ -1,0 +1,121 @@
+//! Many containers at once, on the built-in driver and on ours.
+
+use std::{
+    env,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, anyhow, ensure};
+use libtest_mimic::Trial;
+
+use crate::{
+    engine::{Engine, IMAGE},
+    proxy::Proxy,
+    test,
+};
+
+/// How many containers are started on each driver.
+const CONTAINERS: &str = "IPVLAN_CONTAINERS";
+/// Where nothing else is asked for: what an emulated machine starts in a minute.
+const FEW: usize = 4;
+const AT_ONCE: usize = 8;
+
+pub(crate) fn tests() -> Vec<Trial> {
+    vec![
+        test("crowd::come_and_go_at_once", come_and_go),
+        test("crowd::serve_is_killed_at_each_call", killed_at_each_call),
+    ]
+}
+
+/// In the order A B B A, since a machine's pace changes; half of the containers each time.
+fn come_and_go(engine: &mut Engine) -> Result<()> {
+    let containers = env::var(CONTAINERS).ok().and_then(|text| text.parse().ok()).unwrap_or(FEW);
+    let mut times = [("ipvlan", Times::default()), ("ipvlan-ebpf", Times::default())];
+    for index in [0, 1, 1, 0] {
+        let (driver, times) = &mut times[index];
+        engine.docker(&format!("network create -d {driver} --subnet=192.168.1.0/24 -o parent=eth0 crowd"))?;
+        let names: Vec<_> = (0..containers / 2).map(|number| format!("c{number}")).collect();
+        times.run.extend(at_once(engine, &names, |name| {
+            format!("run -d --network=crowd --name={name} {IMAGE} sleep 9999")
+        })?);
+        let addresses =
+            engine.docker("network inspect crowd --format={{range.Containers}}{{.IPv4Address}},{{end}}")?;
+        let mut addresses: Vec<_> = addresses.split(',').filter(|it| !it.is_empty()).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        ensure!(addresses.len() == names.len(), "{} containers have {addresses:?}", names.len());
+        times.rm.extend(at_once(engine, &names, |name| format!("rm --force {name}"))?);
+        engine.docker("network rm crowd")?;
+        engine.is_clean()?;
+    }
+    for (driver, Times { run, rm }) in &mut times {
+        println!(
+            "{driver}: docker run {}, docker rm {} (median, longest of {})",
+            spread(run),
+            spread(rm),
+            run.len()
+        );
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Times {
+    run: Vec<Duration>,
+    rm: Vec<Duration>,
+}
+
+fn spread(times: &mut [Duration]) -> String {
+    times.sort();
+    let at = |index: usize| times.get(index).copied().unwrap_or_default().as_secs_f32();
+    format!("{:.1} s, {:.1} s", at(times.len() / 2), at(times.len() - 1))
+}
+
+/// Runs a Docker command for each name, so many at once; returns how long each took.
+fn at_once(
+    engine: &Engine,
+    names: &[String],
+    words: impl Fn(&str) -> String + Sync,
+) -> Result<Vec<Duration>> {
+    let (next, times) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        let work = || -> Result<()> {
+            while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let begin = Instant::now();
+                engine.docker(&words(name))?;
+                times.lock().unwrap_or_else(PoisonError::into_inner).push(begin.elapsed());
+            }
+            Ok(())
+        };
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().try_for_each(|it| it.join().map_err(|_panic| anyhow!("a worker panicked"))?)
+    })?;
+    Ok(times.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// What Docker asks of the driver from a network's beginning to its end, each answered at the third try only.
+fn killed_at_each_call(engine: &mut Engine) -> Result<()> {
+    engine.stop("serve", nix::sys::signal::Signal::SIGTERM)?;
+    let proxy = Proxy::start(&engine.sandbox)?;
+    engine.docker("network create -d ipvlan-ebpf --subnet=192.168.1.0/24 -o parent=eth0 net")?;
+    for name in ["one", "two"] {
+        engine.docker(&format!("run -d --network=net --name={name} {IMAGE} sleep 9999"))?;
+    }
+    engine.docker("exec one ping -c 1 -W 20 two")?;
+    ensure!(!engine.netns("one")?.pings("192.168.1.250", 56, 1)?, "the host can be reached");
+    engine.docker("rm --force one two")?;
+    engine.docker("network rm net")?;
+    let kills = proxy.kills();
+    for call in ["CreateNetwork", "CreateEndpoint", "Join", "Leave", "DeleteEndpoint", "DeleteNetwork"] {
+        let count = kills.get(&format!("/NetworkDriver.{call}"));
+        ensure!(count == Some(&2), "serve wasn't killed twice at {call}: {kills:?}");
+    }
+    drop(proxy);
+    engine.start_serve()?;
+    engine.is_clean()
+}
