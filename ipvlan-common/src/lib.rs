@@ -15,8 +15,6 @@ pub mod types;
 pub mod verdict;
 
 mod claim;
-#[cfg(feature = "faulty")]
-mod fault;
 mod nd;
 mod sender;
 

@@ -71,8 +71,6 @@ pub fn decide<P: Packet + ?Sized>(
         },
     };
     let (Ok(verdict) | Err(verdict)) = judged;
-    #[cfg(feature = "faulty")]
-    let verdict = crate::fault::forgive(verdict, hook, packet, me);
     verdict
 }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// As TCX it reads "next", as a classifier "no opinion": other programs on the device still run.
-const GO_ON: i32 = TC_ACT_UNSPEC;
+pub(crate) const GO_ON: i32 = TC_ACT_UNSPEC;
 
 /// Carries a verdict out and counts it.
 #[inline(always)]

@@ -5,6 +5,8 @@
 
 mod action;
 mod checksum;
+#[cfg(feature = "faulty")]
+mod fault;
 mod identity;
 #[cfg(feature = "log")]
 mod log;
@@ -66,6 +68,11 @@ fn run(hook: Hook, skb: *mut __sk_buff) -> i32 {
     let verdict = ipvlan_common::decide(hook, &frame, &metadata::read(hook, skb, &me), &me, &maps::Maps);
     #[cfg(feature = "log")]
     log::verdict(&frame, hook, &me, &verdict);
+    #[cfg(feature = "faulty")]
+    if fault::forgives(&verdict, &me) {
+        fault::accept(hook, skb, &frame, &me);
+        return action::GO_ON;
+    }
     action::act(verdict, hook, skb, &me)
 }
 

@@ -73,6 +73,10 @@ pub(crate) fn run(ctx: &XdpContext) -> u32 {
     let verdict = decide(Hook::ParentXdp, &frame, &Metadata::default(), &me, &Maps);
     #[cfg(feature = "log")]
     crate::log::verdict(&frame, Hook::ParentXdp, &me, &verdict);
+    #[cfg(feature = "faulty")]
+    if crate::fault::forgives(&verdict, &me) {
+        return XDP_PASS;
+    }
     match verdict {
         Verdict::Drop { slot, reason } => {
             action::drop(&frame, Hook::ParentXdp, slot, reason);

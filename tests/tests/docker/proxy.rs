@@ -1,8 +1,6 @@
-//! Stands between Docker and `serve`, and kills `serve` at each call: first while it works on it, then, when Docker comes again,
-//! before the answer is handed on.
+//! Stands between Docker and `serve`, and kills `serve` at a call.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Read as _, Write as _},
     os::unix::net::{UnixListener, UnixStream},
@@ -25,6 +23,15 @@ use crate::engine::wait;
 /// How long `serve` gets for a call that it doesn't finish: less than any takes in an emulated VM.
 const HALF_WAY: Duration = Duration::from_millis(20);
 
+/// When `serve` dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    /// While it works on the call.
+    HalfWay,
+    /// Once it has answered; nobody learns of that.
+    Done,
+}
+
 /// Listens where Docker looks for the driver.
 pub(crate) struct Proxy {
     state: Arc<Mutex<State>>,
@@ -36,8 +43,8 @@ struct State {
     command: Box<dyn Fn() -> Result<Command> + Send>,
     socket: PathBuf,
     serve: Option<Child>,
-    /// Calls, and how often `serve` was killed at each.
-    kills: BTreeMap<String, u32>,
+    /// The call that `serve` is to be killed at.
+    kill: Option<(&'static str, When)>,
 }
 
 impl Proxy {
@@ -57,7 +64,7 @@ impl Proxy {
             command.stdin(Stdio::null()).stdout(Stdio::null());
             Ok(command)
         };
-        let mut state = State { command: Box::new(command), socket, serve: None, kills: BTreeMap::new() };
+        let mut state = State { command: Box::new(command), socket, serve: None, kill: None };
         state.start_serve()?;
         let _nobody_has_left_one = fs::remove_file(SOCKET);
         let listener = UnixListener::bind(SOCKET).context("listen where Docker looks")?;
@@ -78,9 +85,14 @@ impl Proxy {
         Ok(Self { state, over, thread: Some(thread) })
     }
 
-    /// How often `serve` was killed, by call.
-    pub(crate) fn kills(&self) -> BTreeMap<String, u32> {
-        lock(&self.state).kills.clone()
+    /// Has `serve` killed at the next such call, and started again.
+    pub(crate) fn kill_at(&self, call: &'static str, when: When) {
+        lock(&self.state).kill = Some((call, when));
+    }
+
+    /// Whether that has happened.
+    pub(crate) fn has_killed(&self) -> bool {
+        lock(&self.state).kill.is_none()
     }
 }
 
@@ -92,7 +104,7 @@ impl Drop for Proxy {
         if let Some(thread) = self.thread.take() {
             let _ignored = thread.join();
         }
-        lock(&self.state).kill();
+        lock(&self.state).kill_serve();
         let _ignored = fs::remove_file(SOCKET);
     }
 }
@@ -107,7 +119,7 @@ impl State {
         wait("serve to listen", || Ok(UnixStream::connect(&self.socket).is_ok()))
     }
 
-    fn kill(&mut self) {
+    fn kill_serve(&mut self) {
         if let Some(mut serve) = self.serve.take() {
             // It may have ended already.
             let _ignored = serve.kill();
@@ -125,18 +137,20 @@ fn answer(client: &UnixStream, state: &Mutex<State>) -> Result<()> {
         let call = String::from_utf8_lossy(call).into_owned();
         let mut state = lock(state);
         let server = ask(&state.socket, &request)?;
-        match state.kills.get(&call).copied().unwrap_or(0) {
-            0 => thread::sleep(HALF_WAY),
-            1 => drop(message(&mut BufReader::new(&server))?),
-            _ => {
+        let when =
+            state.kill.filter(|(wanted, _)| call.ends_with(&format!(".{wanted}"))).map(|(_, when)| when);
+        match when {
+            None => {
                 (&*client).write_all(&message(&mut BufReader::new(&server))?)?;
                 continue;
             }
+            Some(When::HalfWay) => thread::sleep(HALF_WAY),
+            Some(When::Done) => drop(message(&mut BufReader::new(&server))?),
         }
-        state.kill();
-        *state.kills.entry(call).or_default() += 1;
+        state.kill_serve();
+        state.kill = None;
         state.start_serve()?;
-        // Docker finds the connection closed, and tries again.
+        // Docker finds the connection closed.
         return Ok(());
     }
 }
