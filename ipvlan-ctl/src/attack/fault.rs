@@ -57,8 +57,9 @@ pub fn faults() -> Result<Vec<Noticed>> {
                     let expect = (case.expect)(setting);
                     !expect.leaked(trace) && !expect.lacks(trace) && trace.counted.is_some()
                 };
-                if sound.get(&key).is_some_and(&blocked) && !blocked(&trace) {
-                    rule.cases.push(format!("{id} {family}"));
+                let name = format!("{id} {family}");
+                if sound.get(&key).is_some_and(&blocked) && !blocked(&trace) && !rule.cases.contains(&name) {
+                    rule.cases.push(name);
                 }
             }
         }

@@ -100,6 +100,31 @@ pub fn udp6_with(
     Ok(frame)
 }
 
+/// A packet of any protocol.
+///
+/// # Errors
+/// Fails if the payload is too long, or the addresses are of two families.
+pub fn ip(
+    link: Link,
+    source: IpAddr,
+    destination: IpAddr,
+    protocol: IpNumber,
+    payload: &[u8],
+) -> Result<Vec<u8>> {
+    let builder = match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            link.ethernet().ipv4(source.octets(), destination.octets(), 64)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
+            link.ethernet().ipv6(source.octets(), destination.octets(), 64)
+        }
+        _ => bail!("{source} and {destination} are of two families"),
+    };
+    let mut frame = Vec::new();
+    builder.write(&mut frame, protocol, payload)?;
+    Ok(frame)
+}
+
 /// A fragment of UDP that isn't the first, and so has no ports.
 ///
 /// # Errors

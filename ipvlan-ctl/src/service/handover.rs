@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     bpf::{Dataplane, has_tcx},
-    model::{Endpoint, IfName, NetnsRef, Network, Owner, Parent, State, kernel_link_local},
+    model::{Endpoint, Engine, IfName, NetnsRef, Network, Owner, Parent, State, kernel_link_local},
     netlink::{Link, Netlink, Netns},
 };
 
@@ -128,6 +128,13 @@ impl Session {
     /// The network that an engine manages as `owner`.
     pub fn network_of(&self, owner: &Owner) -> Result<Option<Network>, Error> {
         Ok(self.store.network_of(owner)?)
+    }
+
+    /// Whether a network is `engine`'s and has nobody in it, so that the engine may have forgotten it.
+    pub fn is_given_up(&self, name: &str, engine: Engine) -> Result<bool, Error> {
+        let Some(network) = self.store.network(name)? else { return Ok(false) };
+        let is_engines = network.spec.owner.is_some_and(|owner| owner.engine == engine);
+        Ok(is_engines && self.store.endpoints()?.iter().all(|endpoint| endpoint.network != network.id))
     }
 
     /// The endpoint that an engine manages as `owner`.

@@ -130,9 +130,10 @@ fn killed_at_each_call(engine: &mut Engine) -> Result<()> {
             killed(call, when, "rm --force one")?;
             engine.try_docker("rm --force one")?;
         }
-        if !killed("DeleteNetwork", when, "network rm net")? {
-            engine.docker("network rm net").with_context(|| format!("{when:?}"))?;
-        }
+        // Docker forgets it even if it isn't told that it is gone; then whoever is given its subnet takes its place.
+        killed("DeleteNetwork", when, "network rm net")?;
+        engine.docker(create).with_context(|| format!("after DeleteNetwork, {when:?}"))?;
+        engine.docker("network rm net")?;
         engine.is_clean().with_context(|| format!("{when:?}"))?;
     }
     drop(proxy);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use ipvlan_common::DropReason::{Malformed, Unsealed};
 
-use super::{BOTH, ROUTED, V4};
+use super::{BOTH, ROUTED, V4, V6};
 use crate::{
     attack::{
         case::{Act, Build, Capability, Case, Class, Expect},
@@ -31,6 +31,10 @@ pub(super) const CASES: &[Case] = &[
     bypass("bypass-as-stranger-to-host", "into the host from far away, past tc egress", stranger_to_host),
     Case { families: V4, ..bypass("bypass-to-all", "a broadcast, past tc egress", broadcast) },
     Case { families: V4, ..bypass("bypass-arp", "\"the gateway's address is mine\", past tc egress", arp) },
+    Case {
+        families: V6,
+        ..bypass("bypass-nd", "\"a peer's address is mine\", past tc egress", advertisement)
+    },
     inside(xdp("xdp-to-peer", "to a peer, out of an AF_XDP socket", to_peer)),
     xdp("xdp-to-host", "into the host, out of an AF_XDP socket", to_host),
     xdp("xdp-to-wire", "to the LAN as a peer, out of an AF_XDP socket", peer_to_wire),
@@ -103,6 +107,11 @@ fn stranger_to_host(world: &World, family: Family, marker: &[u8]) -> Result<Vec<
 
 fn broadcast(world: &World, _: Family, marker: &[u8]) -> Result<Vec<u8>> {
     frame::udp4(Link::broadcast(PARENT_MAC), world.attacker.ipv4, std::net::Ipv4Addr::BROADCAST, marker)
+}
+
+fn advertisement(world: &World, _: Family, marker: &[u8]) -> Result<Vec<u8>> {
+    let (own, peer) = (world.attacker.ipv6, world.peer.ipv6);
+    frame::neighbor_advertisement(PARENT_MAC, own, peer, PARENT_MAC, marker)
 }
 
 fn arp(world: &World, _: Family, marker: &[u8]) -> Result<Vec<u8>> {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
+use etherparse::IpNumber;
 use ipvlan_common::DropReason::{Internal, Private};
 
 use super::{BOTH, ROUTED, V4, V6, group_or_nothing};
@@ -29,6 +30,8 @@ pub(super) const CASES: &[Case] = &[
     Class::Control.sends("own-to-wire", "a datagram of its own to the LAN", BOTH, own_to_wire, wire),
     Class::Control.acts("from-wire", "a datagram from the LAN", BOTH, Act::Lan(from_wire), inward),
     Class::Control.sends("own-fragment", "a later fragment of its own", BOTH, own_fragment, wire),
+    Class::Control.sends("own-atomic", "all of its own in one fragment (RFC 6946)", V6, own_atomic, wire),
+    Class::Control.sends("own-gre", "GRE of its own, whatever is inside", BOTH, own_gre, wire),
     Class::Control.sends("own-arp", "an announcement of its own address", V4, own_arp, group_or_nothing),
     Class::Control.sends(
         "own-dad",
@@ -65,6 +68,17 @@ fn own_fragment(world: &World, family: Family, marker: &[u8]) -> Result<Vec<u8>>
         world.address(family, Who::Gateway),
         marker,
     )
+}
+
+fn own_atomic(world: &World, family: Family, marker: &[u8]) -> Result<Vec<u8>> {
+    let frame = world.udp(family, TO_LAN, Who::Attacker, Who::Gateway, &[])?;
+    frame::behind(frame, IpNumber::IPV6_FRAGMENTATION_HEADER.0, [17, 0, 0, 0, 0, 0, 0, 1], marker)
+}
+
+/// What a tunnel carries is between its two ends.
+fn own_gre(world: &World, family: Family, marker: &[u8]) -> Result<Vec<u8>> {
+    let (own, to) = (world.address(family, Who::Attacker), world.address(family, Who::Gateway));
+    frame::ip(TO_LAN, own, to, IpNumber::GRE, &[&[0, 0, 8, 0], marker].concat())
 }
 
 fn own_arp(world: &World, _: Family, marker: &[u8]) -> Result<Vec<u8>> {

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use anyhow::Result;
+use etherparse::IpNumber;
 use ipvlan_common::DropReason::{
     GroupMismatch, HeaderChain, Internal, IpOption, SourceIpv4, SourceIpv6, WireSpoof,
 };
@@ -188,6 +189,18 @@ pub(super) const CASES: &[Case] = &[
                 world.address(family, Who::Gateway),
                 marker,
             )
+        },
+        spoof,
+    ),
+    Class::Ip.sends(
+        "tunnel-as-peer",
+        "a packet in a packet, the outer one from a peer's address",
+        BOTH,
+        |world, family, marker| {
+            let inner = world.udp(family, TO_LAN, Who::Attacker, Who::Gateway, marker)?.split_off(14);
+            let protocol = if family == Family::V4 { IpNumber::IPV4 } else { IpNumber::IPV6 };
+            let (peer, to) = (world.address(family, Who::Peer), world.address(family, Who::Gateway));
+            frame::ip(TO_LAN, peer, to, protocol, &inner)
         },
         spoof,
     ),

@@ -160,8 +160,18 @@ pub(super) const CASES: &[Case] = &[
         BOTH,
         |world, family, marker| {
             let mut frame = to_gateway(world, family, marker)?;
-            let length = if family == Family::V4 { 16 } else { 18 };
-            frame[length..length + 2].copy_from_slice(&1400u16.to_be_bytes());
+            say_longer(&mut frame, family);
+            Ok(frame)
+        },
+        |_| Expect::drop(&[Malformed]),
+    ),
+    Class::Link.sends(
+        "long-packet-to-host",
+        "a length beyond the frame, into the host",
+        BOTH,
+        |world, family, marker| {
+            let mut frame = world.udp(family, SHARED, Who::Attacker, Who::Host, marker)?;
+            say_longer(&mut frame, family);
             Ok(frame)
         },
         |_| Expect::drop(&[Malformed]),
@@ -212,6 +222,11 @@ fn odd(_: Setting) -> Expect {
 
 fn to_gateway(world: &World, family: Family, marker: &[u8]) -> Result<Vec<u8>> {
     world.udp(family, TO_LAN, Who::Attacker, Who::Gateway, marker)
+}
+
+fn say_longer(frame: &mut [u8], family: Family) {
+    let length = if family == Family::V4 { 16 } else { 18 };
+    frame[length..length + 2].copy_from_slice(&1400u16.to_be_bytes());
 }
 
 /// ipvlan finds the receiver by the socket's word, not by the frame's.

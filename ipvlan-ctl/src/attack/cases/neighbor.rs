@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::Result;
-use etherparse::ArpOperation;
+use etherparse::{ArpOperation, IpNumber};
 use ipvlan_common::DropReason::{
     ArpSpoof, DhcpServer, EtherType, HeaderChain, NdFragment, NdSpoof, RouterMessage, SourceIpv6,
 };
@@ -187,6 +187,20 @@ pub(super) const CASES: &[Case] = &[
         may_reach_group,
     ),
     Class::Neighbor.sends(
+        "vrrp",
+        "VRRP of its own",
+        V4,
+        |world, _, marker| routing(world, Ipv4Addr::new(224, 0, 0, 18), IpNumber::VRRP, marker),
+        may_reach_group,
+    ),
+    Class::Neighbor.sends(
+        "igmp",
+        "IGMP of its own",
+        V4,
+        |world, _, marker| routing(world, Ipv4Addr::new(224, 0, 0, 22), IpNumber::IGMP, marker),
+        may_reach_group,
+    ),
+    Class::Neighbor.sends(
         "group-as-peer",
         "mDNS in a peer's name",
         BOTH,
@@ -233,6 +247,10 @@ fn mdns(world: &World, family: Family, from: Who, marker: &[u8]) -> Result<Vec<u
             frame::udp6_with(multicast6(group), from, group, PORTS, marker)
         }
     }
+}
+
+fn routing(world: &World, group: Ipv4Addr, protocol: IpNumber, marker: &[u8]) -> Result<Vec<u8>> {
+    frame::ip(multicast4(group), world.attacker.ipv4.into(), group.into(), protocol, marker)
 }
 
 fn multicast4(group: Ipv4Addr) -> Link {

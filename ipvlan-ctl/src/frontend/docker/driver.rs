@@ -92,6 +92,12 @@ pub(super) fn call(
 }
 
 fn read<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, CallError> {
+    if body.is_empty() {
+        // As Docker's client does (moby 20.10, pkg/plugins/client.go): its first try has used the body up.
+        return refuse(
+            "the driver was stopped during this call, and Docker tries again without what it asked for: repeat the command",
+        );
+    }
     Ok(serde_json::from_slice(body)?)
 }
 
@@ -117,10 +123,20 @@ impl Calls<'_> {
         self.session(|session| {
             session.require_handover()?;
             let known = spec.owner.as_ref().map(|owner| session.network_of(owner)).transpose()?.flatten();
-            if known.is_none() {
-                session.create_network(spec, None)?;
+            if known.is_some() {
+                return Ok(());
             }
-            Ok(())
+            loop {
+                match session.create_network(spec.clone(), None) {
+                    // Docker gives no subnet twice: it has given that network up and couldn't tell.
+                    Err(Error::Overlap { network, .. })
+                        if session.is_given_up(&network, Engine::Docker)? =>
+                    {
+                        complete(session.remove_network(&network, true)?)?;
+                    }
+                    created => return Ok(created?),
+                }
+            }
         })
     }
 

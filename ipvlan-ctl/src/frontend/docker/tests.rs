@@ -79,7 +79,7 @@ fn refusals() {
             "is no call of this driver",
         ),
         ("/", String::new(), StatusCode::NOT_FOUND, "/ is no call of this driver"),
-        (leave, String::new(), StatusCode::BAD_REQUEST, "can't read the request: EOF"),
+        (leave, String::new(), StatusCode::OK, "repeat the command"),
         (leave, "{".into(), StatusCode::BAD_REQUEST, "can't read the request: EOF"),
         (leave, r#"{"NetworkID":"","EndpointID":"b"}"#.into(), StatusCode::OK, "invalid network id"),
         (leave, r#"{"NetworkID":"a","EndpointID":""}"#.into(), StatusCode::OK, "invalid endpoint id"),
