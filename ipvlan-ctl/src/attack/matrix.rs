@@ -59,6 +59,8 @@ pub struct Cell {
     pub stock: BTreeSet<Place>,
     /// Whether that is anywhere that it mustn't.
     pub stock_leaks: bool,
+    /// Whether it works there, for what does or doesn't by itself.
+    pub stock_works: Option<bool>,
     /// What came of it under enforcement.
     pub verdict: Verdict,
     /// Where it came out under enforcement.
@@ -208,6 +210,7 @@ fn judge(setting: Setting, expect: &Expect, stock: Option<&Trace>, enforced: Opt
         setting,
         stock: stock.map(|trace| trace.seen.clone()).unwrap_or_default(),
         stock_leaks: stock.is_some_and(|trace| expect.leaked(trace)),
+        stock_works: stock.and_then(|trace| trace.worked),
         verdict,
         reached: reached.clone(),
         reason: reason.map(DropReason::name),

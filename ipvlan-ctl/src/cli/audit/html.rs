@@ -134,7 +134,11 @@ const fn class(verdict: Verdict) -> &'static str {
 
 /// Where stock ipvlan lets it come out.
 pub(super) fn stock(cell: &Cell) -> String {
-    if cell.stock.is_empty() { "stopped".to_owned() } else { places(cell.stock.iter()) }
+    match cell.stock_works {
+        Some(true) => "passed".to_owned(),
+        None if !cell.stock.is_empty() => places(cell.stock.iter()),
+        _ => "stopped".to_owned(),
+    }
 }
 
 /// What came of it under enforcement.
