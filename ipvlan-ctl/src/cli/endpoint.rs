@@ -95,6 +95,9 @@ pub(super) struct Detach {
     /// Names of endpoints
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
+    /// Even where a container engine manages them
+    #[arg(short, long)]
+    force: bool,
 }
 
 impl Attach {
@@ -141,7 +144,7 @@ impl Detach {
             let (mut results, total) = (Vec::new(), self.names.len());
             for (done, name) in self.names.into_iter().enumerate() {
                 note("detach", done, total, format_args!("endpoint {name}"));
-                let result = session.detach(&name);
+                let result = session.detach(&name, self.force);
                 results.push((name, result));
             }
             Ok::<_, Error>((results, session.take_warnings()))

@@ -289,9 +289,12 @@ impl Session {
         }
     }
 
-    /// Detaches an endpoint. Returns what could not be removed; then its record stays for the next try.
-    pub fn detach(&mut self, name: &str) -> Result<Vec<Error>, Error> {
+    /// Detaches an endpoint; with `force` even one that an engine manages. Returns what could not be removed; then its record stays for the next try.
+    pub fn detach(&mut self, name: &str, force: bool) -> Result<Vec<Error>, Error> {
         match self.store.endpoint(name)? {
+            Some(Endpoint { owner: Some(owner), .. }) if !force => {
+                Err(Error::OwnedEndpoint { endpoint: name.to_owned(), owner })
+            }
             Some(endpoint) => self.tear_down_endpoint(endpoint),
             None if self.was_cleared(name) => Ok(Vec::new()),
             None => Err(Error::NoEndpoint(name.to_owned())),

@@ -117,6 +117,14 @@ pub enum Error {
         source: io::Error,
     },
 
+    /// An engine manages the endpoint.
+    #[error("endpoint '{endpoint}' is {owner}'s", owner = .owner.engine)]
+    OwnedEndpoint {
+        /// The endpoint.
+        endpoint: String,
+        /// Whose it is.
+        owner: Owner,
+    },
     /// No network has this name.
     #[error("network '{0}' doesn't exist")]
     NoNetwork(String),

@@ -51,7 +51,7 @@ pub fn run(root: &Root, request: &AttachRequest, command: &[String]) -> Result<R
     drop(session);
     let result = in_foreground(netns.as_fd(), &hosts_path(root, &endpoint), command);
     let mut session = Session::begin(root)?;
-    match session.detach(endpoint.name.as_str()) {
+    match session.detach(endpoint.name.as_str(), false) {
         // Another command has detached it meanwhile.
         Err(Error::NoEndpoint(_)) => {}
         left => warnings.extend(left?.iter().map(ToString::to_string)),

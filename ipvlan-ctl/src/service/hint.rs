@@ -53,6 +53,9 @@ impl Error {
                 "use 'docker network connect' and 'docker network rm' with {}; what Docker has forgotten goes with 'ipvlan-ctl network rm --force'",
                 owner.id.get(..12).unwrap_or(&owner.id)
             ),
+            Self::OwnedEndpoint { .. } => {
+                "use 'docker network disconnect'; what Docker has forgotten goes with --force".into()
+            }
             Self::NetworkExists(_) => "choose another name, or remove it with 'ipvlan-ctl network rm'".into(),
             Self::NetworkInUse { endpoints, .. } => {
                 format!("first: ipvlan-ctl detach {}; or use --force", endpoints.join(" "))

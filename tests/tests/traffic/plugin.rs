@@ -201,10 +201,12 @@ fn given_again() -> Result<()> {
     let row = only_row(&sandbox)?;
     ensure!(row["owner"] == format!("docker:{other}"), "{row}");
     let name = &other[..12];
-    let refused = sandbox.try_ctl(&format!("attach {} --netns {}", &ID[..12], sandbox.lan.name()))?;
-    let said = String::from_utf8_lossy(&refused.stderr);
-    ensure!(!refused.status.success() && said.contains("is docker's"), "{said}");
-    sandbox.ctl(&format!("detach {name}"))?;
+    for words in [format!("attach {} --netns {}", &ID[..12], sandbox.lan.name()), format!("detach {name}")] {
+        let refused = sandbox.try_ctl(&words)?;
+        let said = String::from_utf8_lossy(&refused.stderr);
+        ensure!(!refused.status.success() && said.contains("is docker's"), "{words}: {said}");
+    }
+    sandbox.ctl(&format!("detach --force {name}"))?;
     sandbox.ctl(&format!("network rm --force {}", &ID[..12]))?;
     is_reconciled(&sandbox)
 }

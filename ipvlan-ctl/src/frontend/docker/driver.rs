@@ -192,7 +192,7 @@ impl Calls<'_> {
         let (_, owner) = ids(request)?;
         self.session(|session| {
             let Some(endpoint) = session.endpoint_of(&owner)? else { return Ok(()) };
-            complete(session.detach(endpoint.name.as_str())?)
+            complete(session.detach(endpoint.name.as_str(), true)?)
         })
     }
 
