@@ -8,6 +8,7 @@ mod case;
 mod cases;
 #[cfg(feature = "faulty")]
 mod fault;
+mod interrupt;
 mod matrix;
 mod setting;
 mod throw;
@@ -83,6 +84,7 @@ pub fn run(options: &Options, mut begins: impl FnMut(Setting, Maker)) -> Result<
     let facts = Facts::gather();
     facts.check()?;
     facts.check_ipvlan(Netlink::open()?.has_ipvlan()?)?;
+    interrupt::listen().map_err(Error::Wait)?;
     let cases = options.cases();
     let mut matrix = Matrix::new(&cases);
     for setting in options.settings() {

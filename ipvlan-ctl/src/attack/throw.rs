@@ -11,6 +11,7 @@ use ipvlan_common::DropReason;
 
 use super::{
     case::{Act, Case, Expect},
+    interrupt,
     setting::{Family, Place, Setting},
     world::World,
 };
@@ -50,6 +51,7 @@ pub(super) fn at(world: &World, cases: &[&'static Case]) -> Result<BTreeMap<Key,
     for case in cases {
         let expect = (case.expect)(world.setting);
         for family in case.families.iter().filter(|family| world.setting.has(**family)) {
+            interrupt::check()?;
             if expect.pointless.is_none() {
                 thrower.throw(case, *family, &expect)?;
             }

@@ -1,6 +1,11 @@
 //! `audit --attack`: it finds nothing under enforcement, a lot on stock ipvlan, and what it prints is what it writes.
 
-use std::fs;
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    process::Stdio,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use ipvlan_tests::{
@@ -8,18 +13,53 @@ use ipvlan_tests::{
     harness::{Need, test},
 };
 use libtest_mimic::Trial;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use serde_json::Value;
 
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
 
 pub(crate) fn tests() -> Vec<Trial> {
-    [
+    let mut tests = vec![test("attacked::interrupted", NEEDS, interrupted)];
+    let whole = [
         ("l2_bridge", "--mode l2 --flag bridge"),
         ("l3s_private_internal", "--mode l3s --flag private --internal"),
-    ]
-    .into_iter()
-    .map(|(name, options)| test(&format!("attacked::{name}"), NEEDS, move || holds(options)))
-    .collect()
+    ];
+    tests.extend(
+        whole.map(|(name, options)| test(&format!("attacked::{name}"), NEEDS, move || holds(options))),
+    );
+    tests
+}
+
+/// Whoever interrupts it finds nothing left.
+fn interrupted() -> Result<()> {
+    let sandbox = Sandbox::new(Maker::Ctl)?;
+    let there = || -> Result<BTreeSet<_>> {
+        let entries = ["/run/netns", "/sys/fs/bpf"].map(fs::read_dir);
+        let entries = entries.into_iter().flatten().flatten();
+        entries.map(|entry| Ok(entry?.path())).collect()
+    };
+    let before = there()?;
+    let mut command = sandbox.ctl_command()?;
+    command.args(["audit", "--attack", "--mode=l2", "--flag=bridge"]);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = sandbox.host.spawn(&mut command)?;
+    let mut said = BufReader::new(child.stderr.take().context("stderr is piped")?);
+    let mut line = String::new();
+    while !line.starts_with("2 of ") {
+        line.clear();
+        ensure!(said.read_line(&mut line)? > 0, "it ended before the second part");
+    }
+    kill(Pid::from_raw(child.id().try_into()?), Signal::SIGINT)?;
+    line.clear();
+    said.read_to_string(&mut line)?;
+    let status = child.wait()?;
+    ensure!(status.code() == Some(1) && line.contains("interrupted"), "it ends with {status}: {line}");
+    let left: Vec<_> = there()?.difference(&before).cloned().collect();
+    ensure!(left.is_empty(), "left: {left:?}");
+    Ok(())
 }
 
 fn holds(options: &str) -> Result<()> {

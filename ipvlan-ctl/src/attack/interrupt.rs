@@ -1,0 +1,31 @@
+//! An end before the end: whoever interrupts the attacks finds nothing of the sandbox left.
+
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use anyhow::{Result, ensure};
+use nix::sys::signal::{SigSet, Signal};
+
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+/// From here on, signals that ask for an end are noted, and end nothing by themselves.
+pub(super) fn listen() -> io::Result<()> {
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    // Threads and programs that are started later inherit it; none of them outlives an attack.
+    signals.thread_block()?;
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        if signals.wait().is_ok() {
+            ASKED.store(true, Ordering::Relaxed);
+        }
+    })?;
+    Ok(())
+}
+
+/// An error once an end was asked for.
+pub(super) fn check() -> Result<()> {
+    ensure!(!ASKED.load(Ordering::Relaxed), "interrupted");
+    Ok(())
+}
