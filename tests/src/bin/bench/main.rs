@@ -1,6 +1,7 @@
 //! What enforcement costs, measured: each figure beside what it is held against, in the same run.
 
 mod crowd;
+mod plot;
 mod programs;
 mod report;
 mod sample;
@@ -45,7 +46,12 @@ fn bench(args: &Args) -> Result<()> {
     let effort = if args.quick { programs::Effort::QUICK } else { programs::Effort::FULL };
     let report = Report::new(effort, programs::measure(effort)?);
     fs::create_dir_all(&args.out).with_context(|| format!("can't make {}", args.out.display()))?;
-    for (name, text) in [("programs.json", report.json()?), ("programs.md", report.markdown())] {
+    for (name, text) in [
+        ("programs.json", report.json()?),
+        ("programs.md", report.markdown()),
+        ("programs.svg", report.plot()?),
+        ("programs.html", report.html()?),
+    ] {
         let path = args.out.join(name);
         fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))?;
     }

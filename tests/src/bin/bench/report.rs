@@ -2,11 +2,23 @@
 
 use std::{fmt::Write as _, fs, time::SystemTime};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use ipvlan_tests::harness::kernel_release;
+use maud::{DOCTYPE, PreEscaped, html};
 use serde::Serialize;
 
-use crate::programs::{CROWDS, Cost, Effort, REFERENCE};
+use crate::{
+    plot::{Bar, plot},
+    programs::{CROWDS, Cost, Effort, REFERENCE},
+};
+
+const STYLE: &str = "\
+body{font:14px/1.4 system-ui,sans-serif;margin:2em;color:#222;background:#fff}p{max-width:60em}
+table{border-collapse:collapse;font-size:13px}th,td{border:1px solid #ccc;padding:2px 8px;text-align:left}";
+
+fn name(cost: &Cost) -> String {
+    format!("{}: {}", cost.program.replace('_', " "), cost.frame)
+}
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
@@ -33,6 +45,46 @@ impl Report {
 
     pub(crate) fn json(&self) -> Result<String> {
         Ok(serde_json::to_string_pretty(self)?)
+    }
+
+    /// The costs with the fewest and with the most endpoints.
+    pub(crate) fn plot(&self) -> Result<String> {
+        let bar = |cost: &Cost| {
+            let middle =
+                |endpoints| self.cost(cost.program, cost.frame, endpoints).map(|it| it.samples.cost());
+            let most = middle(CROWDS[CROWDS.len() - 1]);
+            Some(Bar { name: name(cost), few: middle(CROWDS[0])?, most: most? })
+        };
+        let few = self.costs.iter().filter(|it| it.endpoints == CROWDS[0]);
+        plot(&few.filter_map(bar).collect::<Vec<_>>())
+    }
+
+    /// The table and the picture as a page that needs nothing else.
+    pub(crate) fn html(&self) -> Result<String> {
+        let markdown = self.markdown();
+        let mut lines = markdown.lines().skip(2);
+        let about = lines.next().unwrap_or_default().replace(['*', '`'], "");
+        let rows: Vec<Vec<&str>> = lines
+            .filter(|line| line.starts_with('|') && !line.starts_with("|--"))
+            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+            .collect();
+        let (head, body) = rows.split_first().context("a table has a header")?;
+        let page = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head { meta charset="utf-8"; title { "What a program costs a frame" } style { (PreEscaped(STYLE)) } }
+                body {
+                    h1 { "What a program costs a frame" }
+                    p { (about) }
+                    (PreEscaped(self.plot()?))
+                    table {
+                        tr { @for cell in head { th { (cell) } } }
+                        @for row in body { tr { @for cell in row { td { (cell) } } } }
+                    }
+                }
+            }
+        };
+        Ok(page.into_string())
     }
 
     fn cost(&self, program: &str, frame: &str, endpoints: u16) -> Option<&Cost> {
