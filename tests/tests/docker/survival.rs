@@ -77,7 +77,8 @@ fn serve_is_killed(engine: &mut Engine) -> Result<()> {
     engine.stop("serve", Signal::SIGTERM)?;
     engine.docker("rm --force one")?;
     engine.start_serve()?;
-    ensure!(engine.row("192.168.1.2").is_err(), "the endpoint outlives its container");
+    // It looks around once it listens.
+    wait("the endpoint to go as its container did", || Ok(engine.row("192.168.1.2").is_err()))?;
     engine.is_reconciled()
 }
 

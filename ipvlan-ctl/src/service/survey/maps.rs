@@ -73,8 +73,13 @@ impl Report {
                 }
             }
         }
-        for parent in self.parents.iter().filter(|parent| self.is_in_use(parent.slot)) {
-            self.survey_host(parent, netlink, &mut kept, findings)?;
+        for parent in &self.parents {
+            if self.is_in_use(parent.slot) {
+                self.survey_host(parent, netlink, &mut kept, findings)?;
+            } else {
+                // Half made; the host's addresses go with it.
+                kept.retain(|_, slot| *slot != parent.slot);
+            }
         }
         for (parent, address) in kept.into_keys() {
             let (found, mend) = ("the maps have it, and nobody has it", Mend::DropAddress(parent, address));

@@ -107,6 +107,13 @@ pub(super) enum Mend {
     Not,
 }
 
+impl Mend {
+    /// Whether it takes away what the maps have too much.
+    pub(super) const fn only_drops(self) -> bool {
+        matches!(self, Self::DropSlot(_) | Self::DropAddress(..) | Self::DropPins(_))
+    }
+}
+
 impl Finding {
     fn new(
         kind: Kind,
