@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     os::unix::{fs::symlink, net::UnixStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
@@ -125,6 +125,10 @@ impl Engine {
         for applet in APPLETS {
             symlink("busybox", bin.join(applet))?;
         }
+        // Where a program that a container is lent finds its libraries, with /usr.
+        for directory in ["lib", "lib64"] {
+            symlink(Path::new("usr").join(directory), self.scratch.path().join("image").join(directory))?;
+        }
         let www = self.scratch.path().join("image/www");
         fs::create_dir(&www)?;
         fs::write(www.join("index.html"), PAGE)?;
@@ -144,13 +148,25 @@ impl Engine {
         lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
+    /// Ours, which finds the Docker client.
+    pub(crate) fn ctl(&self, words: &str) -> Result<Output> {
+        let mut command = self.sandbox.ctl_command()?;
+        self.on_path(command.args(words.split_whitespace()));
+        command.output().context("run ipvlan-ctl")
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.packages.join(program));
+        self.on_path(&mut command);
+        command
+    }
+
+    /// Has a command find Docker's programs.
+    fn on_path(&self, command: &mut Command) {
         let own = ["usr/bin", "usr/sbin"].map(|directory| self.packages.join(directory));
         let path = env::var_os("PATH").unwrap_or_default();
         let path = env::join_paths(own.into_iter().chain(env::split_paths(&path)));
         command.env("PATH", path.unwrap_or_default());
-        command
     }
 
     /// Runs the Docker client with arguments given as words, and returns what it printed.

@@ -5,20 +5,21 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, ensure};
 use ipvlan_tests::{
     Door, Marker, Netns, Sender, Stats, Watch,
-    frame::{self},
-    sandbox::{INTERFACE, SHARED, TO_LAN},
+    frame::{self, Arp, Link},
+    sandbox::{INTERFACE, PARENT_MAC, SHARED, TO_LAN},
 };
 use libtest_mimic::Trial;
 
 use crate::{
     engine::{Engine, IMAGE},
-    test,
+    inside, test,
 };
 
 const HOST: [u8; 4] = [192, 168, 1, 250];
 const LAN: [u8; 4] = [192, 168, 1, 1];
 const A: [u8; 4] = [192, 168, 1, 11];
 const B: [u8; 4] = [192, 168, 1, 12];
+const FORGED: [u8; 6] = [2, 0, 0, 0, 0, 0xf0];
 
 /// A frame that no container may send: what it is, how it leaves, where it comes out if nobody minds, and the reason that is counted.
 struct Attempt {
@@ -29,13 +30,20 @@ struct Attempt {
     reason: &'static str,
 }
 
-const ATTEMPTS: [Attempt; 3] = [
+const ATTEMPTS: [Attempt; 8] = [
     Attempt {
-        what: "UDP into a socket of the host",
+        what: "UDP into a socket of the host, whose MAC is one's own",
         door: Door::Queue,
         frame: |marker| frame::udp4(SHARED, A.into(), HOST.into(), marker),
         place: "host socket",
         reason: "host-filter",
+    },
+    Attempt {
+        what: "UDP into a socket of the host, past tc egress",
+        door: Door::Bypass,
+        frame: |marker| frame::udp4(SHARED, A.into(), HOST.into(), marker),
+        place: "host socket",
+        reason: "unsealed",
     },
     Attempt {
         what: "UDP to the LAN from a peer's address",
@@ -45,8 +53,38 @@ const ATTEMPTS: [Attempt; 3] = [
         reason: "source-ipv4",
     },
     Attempt {
+        what: "UDP to the LAN from a peer's address, past tc egress",
+        door: Door::Bypass,
+        frame: |marker| frame::udp4(TO_LAN, B.into(), LAN.into(), marker),
+        place: "lan",
+        reason: "unsealed",
+    },
+    Attempt {
+        what: "UDP to the LAN from another MAC",
+        door: Door::Queue,
+        frame: |marker| frame::udp4(Link { source: FORGED, ..TO_LAN }, A.into(), LAN.into(), marker),
+        place: "lan",
+        reason: "source-mac",
+    },
+    Attempt {
+        what: "a peer's address claimed by ARP",
+        door: Door::Queue,
+        frame: |marker| {
+            frame::arp(Link::broadcast(PARENT_MAC), Arp::announcement(PARENT_MAC, B.into()), marker)
+        },
+        place: "lan",
+        reason: "arp-spoof",
+    },
+    Attempt {
         what: "UDP to a peer, past tc egress",
         door: Door::Bypass,
+        frame: |marker| frame::udp4(SHARED, A.into(), B.into(), marker),
+        place: "b",
+        reason: "unsealed",
+    },
+    Attempt {
+        what: "UDP to a peer out of AF_XDP",
+        door: Door::Xdp,
         frame: |marker| frame::udp4(SHARED, A.into(), B.into(), marker),
         place: "b",
         reason: "unsealed",
@@ -67,7 +105,10 @@ fn pair(engine: &Engine, driver: &str) -> Result<[Netns; 2]> {
     ))?;
     let container = |name: &str, address: [u8; 4]| {
         let address = address.map(|byte| byte.to_string()).join(".");
-        engine.docker(&format!("run -d --network=pair --ip={address} --name={name} {IMAGE} sleep 9999"))?;
+        let mounts = inside::mounts()?;
+        engine.docker(&format!(
+            "run -d --network=pair --ip={address} --name={name} {mounts} {IMAGE} sleep 9999"
+        ))?;
         engine.netns(name)
     };
     Ok([container("one", A)?, container("two", B)?])
@@ -80,33 +121,30 @@ fn watch(engine: &Engine, b: &Netns) -> Result<Watch> {
         .accepted("b", b, INTERFACE)
 }
 
-fn send(
-    engine: &Engine,
-    [a, b]: &[Netns; 2],
-    attempt: &Attempt,
-    expected: &[&str],
-) -> Result<BTreeSet<String>> {
+/// Has container `one` itself make an attempt, with the capabilities that Docker gives.
+fn send(engine: &Engine, b: &Netns, attempt: &Attempt, expected: &[&str]) -> Result<BTreeSet<String>> {
     let watch = watch(engine, b)?;
     let marker = Marker::unique();
-    Sender::new(a, INTERFACE, attempt.door)?.send(&(attempt.frame)(marker.bytes())?)?;
+    inside::send(engine, "one", attempt.door, &(attempt.frame)(marker.bytes())?)?;
     watch.seen(&marker, expected)
 }
 
 fn beside_the_built_in(engine: &mut Engine) -> Result<()> {
-    let stock = pair(engine, "ipvlan")?;
+    let [_, peer] = pair(engine, "ipvlan")?;
     for attempt in &ATTEMPTS {
-        let seen = send(engine, &stock, attempt, &[attempt.place])?;
+        let seen = send(engine, &peer, attempt, &[attempt.place])?;
         ensure!(seen.contains(attempt.place), "built in: {} came out at {seen:?}", attempt.what);
+        println!("{}: built in: {}; ours: {}", attempt.what, attempt.place, attempt.reason);
     }
-    drop(stock);
+    drop(peer);
     engine.clear()?;
 
-    let ours = pair(engine, "ipvlan-ebpf")?;
-    ensure!(ours[0].pings("192.168.1.12", 56, 10)?, "containers of one network can't ping each other");
-    ensure!(ours[0].pings("192.168.1.1", 56, 10)?, "a container can't ping the gateway");
+    let [own, peer] = pair(engine, "ipvlan-ebpf")?;
+    ensure!(own.pings("192.168.1.12", 56, 10)?, "containers of one network can't ping each other");
+    ensure!(own.pings("192.168.1.1", 56, 10)?, "a container can't ping the gateway");
     for attempt in &ATTEMPTS {
         let before = Stats::read(&engine.sandbox)?;
-        let seen = send(engine, &ours, attempt, &[])?;
+        let seen = send(engine, &peer, attempt, &[])?;
         ensure!(seen.is_empty(), "ours: {} came out at {seen:?}", attempt.what);
         let rises = Stats::read(&engine.sandbox)?.since(&before);
         let counted = rises.iter().any(|rise| rise.reason == attempt.reason);

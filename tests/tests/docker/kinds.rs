@@ -5,7 +5,7 @@ use ipvlan_tests::sandbox::{INTERFACE, PARENT_MAC, mac};
 use libtest_mimic::Trial;
 
 use crate::{
-    engine::{Engine, IMAGE},
+    engine::{Engine, IMAGE, wait},
     test,
 };
 
@@ -17,6 +17,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("kinds::l3", |engine| routed(engine, "l3")),
         test("kinds::l3s", |engine| routed(engine, "l3s")),
         test("kinds::ipv6", ipv6),
+        test("kinds::our_network_for_a_container", by_attach),
     ]
 }
 
@@ -110,4 +111,41 @@ fn ipv6(engine: &mut Engine) -> Result<()> {
 
 fn link_local_of(engine: &Engine, address: &str) -> Result<String> {
     Ok(engine.row(address)?["link_local"].as_str().unwrap_or_default().to_owned())
+}
+
+/// A container of Docker's on a network that Docker doesn't know.
+fn by_attach(engine: &mut Engine) -> Result<()> {
+    let ctl = |words: &str| -> Result<String> {
+        let output = engine.ctl(words)?;
+        let error = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{words}: {}", error.trim());
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    engine.docker(&format!("run -d --network=none --name=lone {IMAGE} sleep 9999"))?;
+    ctl("network create --subnet 192.168.1.0/24 -o parent=eth0 own")?;
+    ctl("attach own --container lone --ip 192.168.1.40")?;
+    engine.docker("exec lone ping -c 1 -W 10 192.168.1.1")?;
+    ensure!(!engine.netns("lone")?.pings("192.168.1.250", 56, 1)?, "the host can be reached");
+    let row = engine.row("192.168.1.40")?;
+    ensure!((&row["netns"], &row["state"]) == (&"container:lone".into(), &"up".into()), "{row}");
+
+    let output = engine.ctl("attach own --container nobody")?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(
+        !output.status.success() && error.contains("container 'nobody' doesn't exist (docker)"),
+        "{error}"
+    );
+    // The container ends, and its endpoint with it.
+    engine.docker("rm --force lone")?;
+    eventually_gone(engine, "192.168.1.40")?;
+    ctl("network rm own")?;
+    engine.is_clean()
+}
+
+/// The kernel takes its time to end a namespace, and the next command sees that it has.
+fn eventually_gone(engine: &Engine, address: &str) -> Result<()> {
+    wait("the endpoint to go with its container", || {
+        engine.ctl("reconcile")?;
+        Ok(engine.row(address).is_err())
+    })
 }
