@@ -76,7 +76,7 @@ impl Class {
         self.acts(id, what, families, Act::Send(Door::Queue, build), expect)
     }
 
-    /// Something happens that takes raw sockets.
+    /// Something happens: what the LAN does and what works by itself takes nothing, the rest raw sockets.
     pub(super) const fn acts(
         self,
         id: &'static str,
@@ -85,7 +85,11 @@ impl Class {
         act: Act,
         expect: fn(Setting) -> Expect,
     ) -> Case {
-        Case { id, what, class: self, families, needs: Capability::NetRaw, act, expect, advice: None }
+        let needs = match act {
+            Act::Lan(_) | Act::Try(_) => Capability::Nothing,
+            Act::Send(..) | Act::Do(_) => Capability::NetRaw,
+        };
+        Case { id, what, class: self, families, needs, act, expect, advice: None }
     }
 }
 

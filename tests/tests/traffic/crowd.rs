@@ -1,8 +1,17 @@
 //! Many commands at once, and many after each other.
 
-use std::{collections::BTreeSet, env, fs, process::Stdio};
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    process::Stdio,
+};
 
 use anyhow::{Context as _, Result, ensure};
+use aya::{
+    maps::MapInfo,
+    programs::{ProgramInfo, loaded_programs},
+};
 use ipvlan_tests::{
     Maker, Netns, Network, Sandbox, Snapshot,
     harness::{Need, test},
@@ -10,6 +19,8 @@ use ipvlan_tests::{
 };
 use libtest_mimic::Trial;
 use serde_json::Value;
+
+use crate::lab::eventually;
 
 const NET: Network = Network::bridge("db_net", 1);
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
@@ -92,11 +103,16 @@ fn cycles() -> Result<()> {
         cycle().with_context(|| format!("cycle {number}"))?;
     }
     let each = start.elapsed() / u32::try_from(cycles.max(1))?;
-    let after = Kept::measure(&sandbox)?;
+    // The kernel frees a program after all who may be in it have left.
+    let mut after = Kept::measure(&sandbox)?;
+    let settled = eventually("what it was", || {
+        after = Kept::measure(&sandbox)?;
+        Ok(after == before.1)
+    });
     println!("{cycles} cycles, {each:?} each; before: {:?}; after: {after:?}", before.1);
     let changes = Snapshot::take(&sandbox, &[&netns])?.changes(&before.0);
     ensure!(changes.is_empty(), "left: {changes:#?}");
-    ensure!(after == before.1, "{cycles} cycles: {:?} has become {after:?}", before.1);
+    settled.with_context(|| format!("{cycles} cycles: {:?} has become {after:?}", before.1))?;
     sandbox.ctl("reconcile --dry-run").map(drop)
 }
 
@@ -111,6 +127,10 @@ struct Kept {
     pins: usize,
     /// Rows of the store.
     rows: usize,
+    /// Programs in the kernel that use our maps.
+    programs: usize,
+    /// Bytes that the kernel charges for these and the maps.
+    memory: u64,
 }
 
 impl Kept {
@@ -119,11 +139,34 @@ impl Kept {
         let sizes = files.iter().map(|file| Ok(file.metadata()?.len())).collect::<Result<Vec<_>>>()?;
         let pins = run(std::process::Command::new("find").arg(sandbox.pins()).args(["-type", "f"]))?;
         let rows: Vec<Value> = sandbox.ctl_json("ps")?;
+        let maps: BTreeSet<_> =
+            pins.lines().filter_map(|pin| Some(MapInfo::from_pin(pin).ok()?.id())).collect();
+        // One that is freed while we look is no error.
+        let uses_ours = |program: &ProgramInfo| {
+            program.map_ids().is_ok_and(|ids| ids.unwrap_or_default().iter().any(|id| maps.contains(id)))
+        };
+        let programs: Vec<_> = loaded_programs().flatten().filter(uses_ours).collect();
+        let mut memory = 0;
+        for id in &maps {
+            memory += charged(MapInfo::from_id(*id)?.fd()?.as_fd())?;
+        }
+        for program in &programs {
+            memory += u64::from(program.memory_locked()?);
+        }
         Ok(Self {
             state: sizes.iter().sum(),
             files: files.len(),
             pins: pins.lines().count(),
             rows: rows.len(),
+            programs: programs.len(),
+            memory,
         })
     }
+}
+
+/// What the kernel says that a map takes, in bytes: `memlock` of its fdinfo.
+fn charged(map: BorrowedFd<'_>) -> Result<u64> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", map.as_raw_fd()))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("memlock:"));
+    Ok(line.context("a map's fdinfo has memlock")?.trim().parse()?)
 }

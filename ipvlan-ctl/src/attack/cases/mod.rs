@@ -105,8 +105,8 @@ mod tests {
 # Attacks
 
 What `ipvlan-ctl audit --attack` tries, in every mode, with every flag, in an internal network and in one that isn't; each on stock
-ipvlan and with enforcement. *Needs* is all that the sender has: its thread gives up every other capability first. A case with advice
-isn't contained: known to come through, and shown as such.
+ipvlan and with enforcement. *Needs* is all that the sender has in its container: its thread gives up every other capability first; the LAN needs nothing there. A
+case with advice isn't contained: known to come through, and shown as such.
 
 This page is made from the cases: `IPVLAN_UPDATE_DOCS=1 cargo test --package ipvlan-ctl --lib cases` writes it, and the test fails where
 it differs.

@@ -70,7 +70,7 @@ pub(super) const CASES: &[Case] = &[
     },
     root(
         "stripped",
-        "to the LAN as a peer, all programs taken off",
+        "to the LAN as a peer, after 'tc qdisc del dev eth0 clsact'",
         BOTH,
         |world, family, marker| {
             let netns = &world.root.netns;

@@ -118,6 +118,15 @@ impl Calls<'_> {
         result
     }
 
+    /// What couldn't be removed is an error: Docker shows the first, or tries again.
+    fn complete(&self, left: Vec<Error>) -> Result<(), CallError> {
+        let mut left = left.into_iter();
+        let Some(first) = left.next() else { return Ok(()) };
+        let others: Vec<_> = left.map(|error| error.to_string()).collect();
+        (self.warn)(&others);
+        Err(first.into())
+    }
+
     fn create_network(&self, request: &CreateNetwork) -> Result<(), CallError> {
         let spec = NetworkSpec::parse(&raw_network(request)?)?;
         self.session(|session| {
@@ -132,7 +141,8 @@ impl Calls<'_> {
                     Err(Error::Overlap { network, .. })
                         if session.is_given_up(&network, Engine::Docker)? =>
                     {
-                        complete(session.remove_network(&network, true)?)?;
+                        let left = session.remove_network(&network, true)?;
+                        self.complete(left)?;
                     }
                     created => return Ok(created?),
                 }
@@ -145,7 +155,8 @@ impl Calls<'_> {
         self.session(|session| {
             let Some(network) = session.network_of(&owner)? else { return Ok(()) };
             // Docker has none of its endpoints left: those that are still here it couldn't delete.
-            complete(session.remove_network(network.spec.name.as_str(), true)?)
+            let left = session.remove_network(network.spec.name.as_str(), true)?;
+            self.complete(left)
         })
     }
 
@@ -192,7 +203,8 @@ impl Calls<'_> {
         let (_, owner) = ids(request)?;
         self.session(|session| {
             let Some(endpoint) = session.endpoint_of(&owner)? else { return Ok(()) };
-            complete(session.detach(endpoint.name.as_str(), true)?)
+            let left = session.detach(endpoint.name.as_str(), true)?;
+            self.complete(left)
         })
     }
 
@@ -215,14 +227,6 @@ impl Calls<'_> {
             let label = label(&netns);
             Ok(joined(session.hand_over(&owner, label, netns)?))
         })
-    }
-}
-
-/// What couldn't be removed is an error: Docker shows it, or tries again.
-fn complete(left: Vec<Error>) -> Result<(), CallError> {
-    match left.into_iter().next() {
-        Some(error) => Err(error.into()),
-        None => Ok(()),
     }
 }
 
