@@ -8,6 +8,7 @@ pub mod event;
 pub mod hook;
 pub mod log;
 pub mod packet;
+pub mod resolve;
 pub mod schema;
 pub mod seal;
 pub mod tables;

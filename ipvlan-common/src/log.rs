@@ -6,6 +6,9 @@ const PASS: u32 = 0x1_0000;
 const SEAL: u32 = 0x1_0001;
 const OPEN: u32 = 0x1_0002;
 const DELIVER: u32 = 0x1_0003;
+const ANSWER: u32 = 0x1_0004;
+const ASIDE: u32 = 0x1_0005;
+const OPEN_TO: u32 = 0x1_0006;
 
 /// The verdict's number: a drop's is its reason's.
 #[must_use]
@@ -16,6 +19,9 @@ pub const fn number(verdict: &Verdict) -> u32 {
         Verdict::Seal { .. } => SEAL,
         Verdict::Open => OPEN,
         Verdict::Deliver { .. } => DELIVER,
+        Verdict::Answer { .. } => ANSWER,
+        Verdict::Aside { .. } => ASIDE,
+        Verdict::OpenTo { .. } => OPEN_TO,
         Verdict::Drop { reason, .. } => *reason as u32,
     }
 }
@@ -28,6 +34,9 @@ pub fn name(number: u32) -> Option<(&'static str, Option<DropReason>)> {
         SEAL => Some(("seal", None)),
         OPEN => Some(("open", None)),
         DELIVER => Some(("deliver", None)),
+        ANSWER => Some(("answer", None)),
+        ASIDE => Some(("aside", None)),
+        OPEN_TO => Some(("open-to", None)),
         other => {
             let reason = u16::try_from(other).ok().and_then(DropReason::from_number)?;
             Some(("drop", Some(reason)))
@@ -46,6 +55,9 @@ mod tests {
         assert_eq!(says(Verdict::Seal { slot: 1, seal: 2 }), Some(("seal", None)));
         assert_eq!(says(Verdict::Open), Some(("open", None)));
         assert_eq!(says(Verdict::Deliver { slot: 1 }), Some(("deliver", None)));
+        assert_eq!(says(Verdict::Answer { slot: 1, seal: 2 }), Some(("answer", None)));
+        assert_eq!(says(Verdict::Aside { seal: 2 }), Some(("aside", None)));
+        assert_eq!(says(Verdict::OpenTo { group: [0; 6] }), Some(("open-to", None)));
         for reason in DropReason::ALL.iter().copied() {
             assert_eq!(says(Verdict::Drop { slot: 1, reason }), Some(("drop", Some(reason))));
         }

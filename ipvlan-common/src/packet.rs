@@ -22,7 +22,8 @@ pub const ICMPV6: u8 = 58;
 pub const ETHERNET_LEN: usize = 14;
 /// Length of the longest headers at known places: Ethernet's and IPv6's.
 pub const HEADERS_LEN: usize = Ipv6::START;
-const ARP_LEN: usize = 28;
+/// Length of an ARP message for IPv4 over Ethernet.
+pub(crate) const ARP_LEN: usize = 28;
 const IPV4_LEN: usize = 20;
 const IPV6_LEN: usize = 40;
 

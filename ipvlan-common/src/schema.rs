@@ -3,7 +3,7 @@
 use crate::Slot;
 
 /// Part of the pin path. Raise it when a layout in [`crate::types`] or the meaning of a field changes.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Parents and endpoints that there is room for, together, where nothing else is asked for. Their slots run from 1.
 pub const CAPACITY: Slot = 4096;

@@ -7,7 +7,7 @@ use core::hint::black_box;
 
 use crate::{
     packet::{self, Arp, Frame, Ipv4, Ipv6, Packet, part},
-    types::{Key, L3, SlotEntry},
+    types::{Key, L3, Mac, SlotEntry},
 };
 
 /// Bytes of a broadcast or multicast that its seal covers: all of what ARP and most of neighbour discovery say.
@@ -17,6 +17,22 @@ const WORD: usize = size_of::<u64>();
 /// The seal of a frame of `sender`.
 #[inline(always)]
 pub fn seal<P: Packet + ?Sized>(frame: &Frame<'_, P>, sender: &SlotEntry) -> u32 {
+    seal_for(frame, frame.ethernet.destination, frame.ethernet.is_group(), sender)
+}
+
+/// The same of a frame that is to have another receiver, which is no group.
+#[inline(always)]
+pub(crate) fn seal_to<P: Packet + ?Sized>(frame: &Frame<'_, P>, destination: Mac, sender: &SlotEntry) -> u32 {
+    seal_for(frame, destination, false, sender)
+}
+
+#[inline(always)]
+fn seal_for<P: Packet + ?Sized>(
+    frame: &Frame<'_, P>,
+    destination: Mac,
+    is_group: bool,
+    sender: &SlotEntry,
+) -> u32 {
     let mut hash = SipHash13::new(sender.key);
     // The host routes it: it gets new MACs, and NAT may change the source.
     let routed = sender.flags & L3 != 0;
@@ -47,10 +63,10 @@ pub fn seal<P: Packet + ?Sized>(frame: &Frame<'_, P>, sender: &SlotEntry) -> u32
         }
         _ => {}
     }
-    if !routed && frame.ethernet.is_group() {
+    if !routed && is_group {
         hash.write(digest(frame.packet, sender.key));
     }
-    let [a, b, c, d, e, f] = if routed { [0; 6] } else { frame.ethernet.destination };
+    let [a, b, c, d, e, f] = if routed { [0; 6] } else { destination };
     hash.finish([a, b, c, d, e, f, kind(frame.ethernet.ethertype)]) as u32
 }
 

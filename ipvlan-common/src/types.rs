@@ -26,6 +26,8 @@ pub const VEPA: u32 = 1 << 5;
 pub const MULTICAST_LOCAL: u32 = 1 << 6;
 /// The endpoint sends and receives no broadcasts and multicasts but ARP and ICMPv6.
 pub const MULTICAST_OFF: u32 = 1 << 7;
+/// Requests for a neighbour's address go to everybody, as ipvlan has it.
+pub const ASK_ALL: u32 = 1 << 8;
 
 /// What verifying programs know of a sender. All zero: not registered, so nothing it sends arrives.
 #[repr(C)]
@@ -121,6 +123,10 @@ pub struct Traffic {
     pub rx_packets: u64,
     /// Bytes received, with link headers.
     pub rx_bytes: u64,
+    /// Requests for a neighbour's address that were answered on the spot: an endpoint's own, a parent's those of the wire.
+    pub answered: u64,
+    /// Those that went to the wire and to no other endpoint.
+    pub aside: u64,
 }
 
 /// Key of a drop counter.
@@ -138,7 +144,7 @@ const _: () = {
     assert!(size_of::<Identity>() == 88);
     assert!(size_of::<Ipv4Key>() == 8);
     assert!(size_of::<Ipv6Key>() == 20);
-    assert!(size_of::<Traffic>() == 32);
+    assert!(size_of::<Traffic>() == 48);
     assert!(size_of::<DropKey>() == 4);
 };
 

@@ -2,11 +2,12 @@
 
 use crate::{
     DropReason, Hook, Identity, Slot, SlotEntry, claim,
-    packet::{Frame, Metadata, Packet},
-    seal::seal,
+    packet::{Ethernet, Frame, Metadata, Packet},
+    resolve::{self, Asked},
+    seal::{seal, seal_to},
     sender,
     tables::Tables,
-    types::{INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, VEPA, WIRE},
+    types::{INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, VEPA, WIRE},
 };
 
 /// What becomes of a frame.
@@ -27,6 +28,23 @@ pub enum Verdict {
     Deliver {
         /// The receiver.
         slot: Slot,
+    },
+    /// A request for a neighbour's address: it becomes the reply, and goes back to where it came from under a seal.
+    Answer {
+        /// In whose name.
+        slot: Slot,
+        /// The reply's seal.
+        seal: u32,
+    },
+    /// Such a request of an endpoint that nobody here can answer: it goes to the wire alone, under a seal, for [`resolve::ASIDE`].
+    Aside {
+        /// The seal.
+        seal: u32,
+    },
+    /// As [`Self::Open`], for such a request, which is to all on the wire again.
+    OpenTo {
+        /// Its receivers.
+        group: Mac,
     },
     /// Refused, and counted for `slot`.
     Drop {
@@ -96,9 +114,17 @@ fn slave_egress<P: Packet + ?Sized>(
     if let Err(reason) = sender::check(frame, metadata, &me.entry, &me.mac) {
         return refuse(me.slot, reason);
     }
-    if me.group_interval != 0 && frame.ethernet.is_group() && !tables.afford_group(me.slot, me.group_interval)
-    {
+    let is_group = frame.ethernet.is_group();
+    let asked = if is_group { resolve::by_endpoint(frame, me, tables)? } else { Asked::Nothing };
+    if let Asked::Neighbour { slot, seal } = asked {
+        return Ok(Verdict::Answer { slot, seal });
+    }
+    let costs = is_group || frame.ethernet.destination == resolve::ASIDE;
+    if me.group_interval != 0 && costs && !tables.afford_group(me.slot, me.group_interval) {
         return refuse(me.slot, DropReason::GroupRate);
+    }
+    if let Asked::Wire = asked {
+        return Ok(Verdict::Aside { seal: seal_to(frame, resolve::ASIDE, &me.entry) });
     }
     // The host may route to any of its interfaces, so an internal network's frames can't wait for the parent's egress.
     if me.entry.flags & L3 != 0 && me.entry.flags & INTERNAL != 0 {
@@ -110,7 +136,13 @@ fn slave_egress<P: Packet + ?Sized>(
             return refuse(me.slot, DropReason::Internal);
         }
     }
-    Ok(Verdict::Seal { slot: me.slot, seal: seal(frame, &me.entry) })
+    Ok(sealed(frame, me))
+}
+
+/// Under the seal of the hook's own slot.
+#[inline(always)]
+fn sealed<P: Packet + ?Sized>(frame: &Frame<'_, P>, me: &Identity) -> Verdict {
+    Verdict::Seal { slot: me.slot, seal: seal(frame, &me.entry) }
 }
 
 /// Isolation between endpoints, and between an internal network and the wire.
@@ -176,9 +208,11 @@ fn parent_ingress<P: Packet + ?Sized>(
     match arrival(frame, me, tables)? {
         Arrival::Host => Ok(Verdict::Pass),
         Arrival::EndpointByStack(slot) => Ok(Verdict::Deliver { slot }),
-        Arrival::Endpoint | Arrival::Everyone => {
-            Ok(Verdict::Seal { slot: me.slot, seal: seal(frame, &me.entry) })
-        }
+        Arrival::Everyone => Ok(match resolve::by_wire(frame, me, tables) {
+            Some((slot, seal)) => Verdict::Answer { slot, seal },
+            None => sealed(frame, me),
+        }),
+        Arrival::Endpoint => Ok(sealed(frame, me)),
     }
 }
 
@@ -272,10 +306,16 @@ fn parent_egress<P: Packet + ?Sized>(
     me: &Identity,
     tables: &impl Tables,
 ) -> Judged {
-    if let Some(sender) = sealed_by(frame, metadata, tables) {
+    let Some(sender) = sealed_by(frame, metadata, tables) else {
+        return unsealed(frame, metadata, me, tables);
+    };
+    let aside = frame.ethernet.destination == resolve::ASIDE;
+    let Some(group) = aside.then(|| resolve::group(frame)).flatten() else {
         return to_wire(frame, metadata, sender, me, tables);
-    }
-    unsealed(frame, metadata, me, tables)
+    };
+    let restored = Ethernet { destination: group, ..frame.ethernet };
+    to_wire(&Frame { ethernet: restored, ..*frame }, metadata, sender, me, tables)?;
+    Ok(Verdict::OpenTo { group })
 }
 
 /// What an endpoint sends to the wire.

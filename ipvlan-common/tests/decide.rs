@@ -165,8 +165,9 @@ fn seal_by(world: &World, slot: Slot, frame: &[u8]) -> u32 {
     }
 }
 
-const fn is_seal(verdict: Verdict) -> bool {
-    matches!(verdict, Verdict::Seal { .. })
+/// Whether it goes on, or comes back, under a seal.
+const fn is_sealed(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Seal { .. } | Verdict::Answer { .. } | Verdict::Aside { .. })
 }
 
 /// Whether the frame speaks with one of the endpoint's own addresses, or with none; read without the parser under test.
@@ -194,20 +195,20 @@ proptest! {
         for hook in Hook::ALL {
             let verdict = decide(hook, frame.as_slice(), &metadata, &me(flags), &world);
             match hook {
-                Hook::SlaveEgress => prop_assert!(matches!(verdict, Verdict::Seal { slot: ME, .. } | Verdict::Drop { slot: ME, .. }), "{:?}", verdict),
+                Hook::SlaveEgress => prop_assert!(matches!(verdict, Verdict::Seal { slot: ME, .. } | Verdict::Answer { .. } | Verdict::Aside { .. } | Verdict::Drop { slot: ME, .. }), "{:?}", verdict),
                 Hook::LoopbackEgress | Hook::ParentXdp => {
                     prop_assert!(matches!(verdict, Verdict::Pass | Verdict::Drop { .. }), "{:?}", verdict);
                 }
                 Hook::SlaveIngress => prop_assert!(matches!(verdict, Verdict::Open | Verdict::Drop { .. }), "{:?}", verdict),
-                Hook::ParentIngress => prop_assert!(verdict != Verdict::Open),
-                Hook::ParentEgress => prop_assert!(!is_seal(verdict)),
+                Hook::ParentIngress => prop_assert!(!matches!(verdict, Verdict::Open | Verdict::OpenTo { .. } | Verdict::Aside { .. }), "{:?}", verdict),
+                Hook::ParentEgress => prop_assert!(!is_sealed(verdict)),
             }
         }
     }
 
     #[test]
     fn only_own_frames_are_sealed(frame in frames(), metadata in metadata()) {
-        if is_seal(decide(Hook::SlaveEgress, frame.as_slice(), &metadata, &me(0), &World::new(0))) {
+        if is_sealed(decide(Hook::SlaveEgress, frame.as_slice(), &metadata, &me(0), &World::new(0))) {
             prop_assert_eq!(&frame[6..12], &MAC);
             prop_assert_eq!(metadata.vlan, None);
             prop_assert_eq!(metadata.protocol, u16::from_be_bytes([frame[12], frame[13]]));
@@ -230,7 +231,7 @@ proptest! {
         let receiver = Identity { slot: PEER, ..me(0) };
         for hook in [Hook::SlaveIngress, Hook::ParentEgress] {
             let verdict = decide(hook, frame.as_slice(), &metadata, &receiver, &world);
-            let expected = if is_seal(sent) { Verdict::Open } else { sent };
+            let expected = if is_sealed(sent) { Verdict::Open } else { sent };
             prop_assert_eq!(verdict, expected, "at {:?}", hook);
         }
     }

@@ -2,11 +2,12 @@
 
 use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT, TC_ACT_UNSPEC};
 use ipvlan_common::{
-    DropReason, Hook, Identity, Slot, Verdict,
+    DropReason, Hook, Identity, Slot, Verdict, resolve,
     types::{DropKey, Traffic},
 };
 
 use crate::{
+    answer,
     maps::{DROPS, TRAFFIC},
     packet::field,
     report::{self, Reported},
@@ -36,10 +37,38 @@ pub(crate) fn act(verdict: Verdict, hook: Hook, skb: *mut __sk_buff, me: &Identi
             seal::clear(skb);
             GO_ON
         }
+        Verdict::Answer { slot, seal } => {
+            count_request(me.slot, |traffic| &mut traffic.answered);
+            count_traffic(hook, skb, me.slot);
+            answer::write(skb, &me.mac);
+            seal::set(skb, slot, seal);
+            answer::send_back(hook, skb)
+        }
+        Verdict::Aside { seal } => {
+            count_request(me.slot, |traffic| &mut traffic.aside);
+            count_traffic(hook, skb, me.slot);
+            answer::address(skb, resolve::ASIDE);
+            seal::set(skb, me.slot, seal);
+            GO_ON
+        }
+        Verdict::OpenTo { group } => {
+            count_traffic(hook, skb, me.slot);
+            answer::address(skb, group);
+            seal::clear(skb);
+            GO_ON
+        }
         Verdict::Drop { slot, reason } => {
             drop(&skb, hook, slot, reason);
             TC_ACT_SHOT
         }
+    }
+}
+
+#[inline(always)]
+fn count_request(slot: Slot, counter: impl FnOnce(&mut Traffic) -> &mut u64) {
+    if let Some(traffic) = TRAFFIC.get_ptr_mut(u32::from(slot)) {
+        // SAFETY: the element is this CPU's own, and classifiers don't interrupt each other within one direction.
+        *counter(unsafe { &mut *traffic }) += 1;
     }
 }
 
@@ -49,7 +78,7 @@ fn count_traffic(hook: Hook, skb: *const __sk_buff, slot: Slot) {
         return;
     };
     // SAFETY: the element is this CPU's own, and classifiers don't interrupt each other within one direction.
-    let Traffic { tx_packets, tx_bytes, rx_packets, rx_bytes } = unsafe { &mut *traffic };
+    let Traffic { tx_packets, tx_bytes, rx_packets, rx_bytes, .. } = unsafe { &mut *traffic };
     let (packets, bytes) = match hook {
         Hook::SlaveEgress | Hook::ParentEgress => (tx_packets, tx_bytes),
         Hook::SlaveIngress | Hook::ParentIngress | Hook::LoopbackEgress | Hook::ParentXdp => {

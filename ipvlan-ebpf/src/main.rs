@@ -4,6 +4,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "the classifier macro hands the context over by value")]
 
 mod action;
+mod answer;
 mod checksum;
 #[cfg(feature = "faulty")]
 mod fault;

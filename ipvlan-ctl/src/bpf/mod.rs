@@ -28,7 +28,7 @@ pub use events::{Events, Lost};
 use ipnet::Ipv4Net;
 use ipvlan_common::{
     DropReason, Identity, Slot, SlotEntry, schema,
-    types::{INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, VEPA, WIRE},
+    types::{ASK_ALL, INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, VEPA, WIRE},
 };
 #[doc(hidden)]
 pub use object::{BENCH, PRIME};
@@ -72,6 +72,8 @@ pub struct EndpointIdentity {
     pub mode: Mode,
     /// How far its broadcasts and multicasts go.
     pub multicast: Multicast,
+    /// Whether requests for its neighbours, and for it, go to everybody.
+    pub asks_all: bool,
     /// Broadcasts and multicasts that it may send in a second; `None` for no limit.
     pub multicast_rate: Option<u32>,
     /// The parent's slot.
@@ -116,7 +118,8 @@ impl EndpointIdentity {
                 | flag(L3, self.mode != Mode::L2)
                 | flag(L3S, self.mode == Mode::L3s)
                 | flag(MULTICAST_LOCAL, self.multicast == Multicast::Local)
-                | flag(MULTICAST_OFF, self.multicast == Multicast::Off),
+                | flag(MULTICAST_OFF, self.multicast == Multicast::Off)
+                | flag(ASK_ALL, self.asks_all),
             ipv4: self.ipv4.map_or([0; 4], |it| it.addr().octets()),
             broadcast: self.ipv4.map_or([0; 4], |it| it.broadcast().octets()),
             ipv6: ipv6(self.ipv6),
@@ -144,6 +147,10 @@ pub struct Counters {
     pub rx_packets: u64,
     /// Bytes received, with link headers.
     pub rx_bytes: u64,
+    /// Requests for a neighbour's address that were answered on the spot.
+    pub answered: u64,
+    /// Those that went to the wire alone.
+    pub aside: u64,
     /// Frames refused, by reason; reasons without any are left out.
     pub drops: Vec<(DropReason, u64)>,
 }

@@ -127,6 +127,8 @@ impl Tables {
             counters.tx_bytes += cpu.tx_bytes;
             counters.rx_packets += cpu.rx_packets;
             counters.rx_bytes += cpu.rx_bytes;
+            counters.answered += cpu.answered;
+            counters.aside += cpu.aside;
         }
         for reason in DropReason::ALL {
             match self.drops.get(&key(slot, *reason), 0) {

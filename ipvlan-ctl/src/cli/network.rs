@@ -66,6 +66,9 @@ Options for -o (defaults in parentheses):
                           and ICMPv6 (on)
   multicast_rate=N        how many of them an endpoint may send in a second,
                           after a burst of 100 (500); 0 is no limit
+  arp_suppress=on|off     answer who asks for an endpoint's address (ARP, IPv6
+                          neighbour discovery) on the spot, and ask the wire
+                          alone for any other (on)
   xdp=auto|native|generic|off
                           refuse what the wire may not send in the driver
                           already (off): if it can, or always; one setting for

@@ -98,17 +98,20 @@ fn print(stats: &[StatsReport]) {
             };
             let reasons = row.drops_by_reason.iter().map(|(reason, count)| format!("{count} {reason}"));
             let rates = row.rates;
+            let requests = [(row.answered, "answered"), (row.aside, "to the wire alone")];
+            let requests = requests.into_iter().filter(|(count, _)| *count > 0);
             vec![
                 Cell::new(&row.name),
                 Cell::new(place),
                 traffic(row.tx_packets, row.tx_bytes, rates.map(|rates| (rates.tx_packets, rates.tx_bytes))),
                 traffic(row.rx_packets, row.rx_bytes, rates.map(|rates| (rates.rx_packets, rates.rx_bytes))),
+                lines(requests.map(|(count, what)| format!("{count} {what}"))),
                 lines(reasons.chain(
                     rates.filter(|rates| rates.drops > 0.0).map(|rates| format!("{:.0}/s", rates.drops)),
                 )),
             ]
         });
-    print_table(&["NAME", "NETWORK", "SENT", "RECEIVED", "DROPPED"], rows);
+    print_table(&["NAME", "NETWORK", "SENT", "RECEIVED", "ASKED", "DROPPED"], rows);
 }
 
 fn traffic(packets: u64, bytes: u64, rates: Option<(f64, f64)>) -> Cell {

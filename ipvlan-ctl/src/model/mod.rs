@@ -16,7 +16,7 @@ use ipnet::IpNet;
 pub use name::{IfName, Name, mac_text};
 pub use network::{Network, NetworkSpec, Parent, RawNetwork};
 pub use owner::{Engine, Owner};
-pub use setting::{Flag, Made, Mode, Multicast, State, Xdp};
+pub use setting::{ArpSuppress, Flag, Made, Mode, Multicast, State, Xdp};
 pub use subnet::Pool;
 pub(crate) use subnet::overlap;
 pub use vlan::Vlan;
@@ -192,6 +192,9 @@ pub enum Invalid {
     /// A flag that ipvlan doesn't have.
     #[error("requested ipvlan flag '{0}' is not valid")]
     Flag(String),
+    /// A setting of ARP suppression that there isn't.
+    #[error("invalid value '{0}' for network option 'arp_suppress'")]
+    ArpSuppress(String),
     /// A multicast setting that there isn't.
     #[error("invalid value '{0}' for network option 'multicast'")]
     Multicast(String),
@@ -271,6 +274,7 @@ impl Invalid {
             }
             Self::Mode(_) => "valid modes: l2 (the default), l3, l3s".into(),
             Self::Flag(_) => "valid flags: bridge (the default), private, vepa".into(),
+            Self::ArpSuppress(_) => "valid settings: on (the default), off".into(),
             Self::Multicast(_) => "valid settings: on (the default), local, off".into(),
             Self::InternalRoutedIpv6(_) => "use ipvlan_mode=l2, or an IPv4 subnet alone".into(),
             Self::Xdp(_) => "valid settings: auto, native, generic, off (the default)".into(),

@@ -9,13 +9,22 @@ use ipnet::IpNet;
 use ipvlan_common::types::Key;
 
 use super::{
-    Flag, IfName, Invalid, Made, Mode, Multicast, Name, Owner, Pool, Slot, State, Xdp, pools::parse_pools,
-    subnet::overlap,
+    ArpSuppress, Flag, IfName, Invalid, Made, Mode, Multicast, Name, Owner, Pool, Slot, State, Xdp,
+    pools::parse_pools, subnet::overlap,
 };
 
 /// The keys that `-o` takes.
-pub(super) const OPTION_KEYS: &[&str] =
-    &["parent", "ipvlan_mode", "ipvlan_flag", "mtu", "internal", "multicast", "multicast_rate", "xdp"];
+pub(super) const OPTION_KEYS: &[&str] = &[
+    "parent",
+    "ipvlan_mode",
+    "ipvlan_flag",
+    "mtu",
+    "internal",
+    "multicast",
+    "multicast_rate",
+    "arp_suppress",
+    "xdp",
+];
 
 /// Broadcasts and multicasts of an endpoint in a second, where nothing else is asked for: enough for discovery protocols, and for
 /// ten endpoints to send them all at once without filling the queue that they share.
@@ -62,6 +71,8 @@ pub struct NetworkSpec {
     pub multicast: Multicast,
     /// How many of them an endpoint may send in a second; 0 for no limit.
     pub multicast_rate: u32,
+    /// Whether requests for its endpoints' addresses are answered on the spot.
+    pub arp_suppress: ArpSuppress,
     /// The parent's XDP setting; what its other networks have where not given.
     pub xdp: Option<Xdp>,
     /// The MTU of its endpoints; the parent's where not given.
@@ -93,6 +104,9 @@ impl NetworkSpec {
         let multicast_rate = option("multicast_rate").map_or(Ok(MULTICAST_RATE), |text| {
             let rate = text.parse().ok().filter(|rate| *rate <= MAX_MULTICAST_RATE);
             rate.ok_or_else(|| Invalid::MulticastRate(text.to_owned()))
+        })?;
+        let arp_suppress = option("arp_suppress").map_or(Ok(ArpSuppress::On), |text| {
+            ArpSuppress::from_text(text).ok_or_else(|| Invalid::ArpSuppress(text.to_owned()))
         })?;
         let xdp = option("xdp")
             .map(|text| Xdp::from_text(text).ok_or_else(|| Invalid::Xdp(text.to_owned())))
@@ -129,6 +143,7 @@ impl NetworkSpec {
             internal,
             multicast,
             multicast_rate,
+            arp_suppress,
             xdp,
             mtu,
             pools,
@@ -335,6 +350,10 @@ mod tests {
             ),
             (
                 &[ok],
+                &["parent=eth0", "arp_suppress=maybe"],
+                "invalid value 'maybe' for network option 'arp_suppress'",
+            ),
+            (
                 &["parent=eth0", "multicast=some"],
                 "invalid value 'some' for network option 'multicast'",
                 "on (the default), local, off",

@@ -39,6 +39,16 @@ text_enum!(
 );
 
 text_enum!(
+    /// Whether who asks for a neighbour's address, by ARP or neighbour discovery, is answered on the spot.
+    ArpSuppress {
+        /// By the programs, which know it; what they don't know is asked of the wire alone.
+        On = "on",
+        /// By whoever has it: everybody is asked, as ipvlan has it.
+        Off = "off",
+    }
+);
+
+text_enum!(
     /// Whether a parent judges what the wire sends before the kernel has made anything of it, too.
     Xdp {
         /// In the driver, where that has it.

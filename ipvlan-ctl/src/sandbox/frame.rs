@@ -273,6 +273,24 @@ pub fn neighbor_solicitation(
     Ok(frame)
 }
 
+/// A solicitation as resolvers send it, with the sender's MAC: who has `target`?
+///
+/// # Errors
+/// Doesn't, in practice: the message has one size.
+pub fn who_has(source_mac: Mac, source: Ipv6Addr, target: Ipv6Addr) -> Result<Vec<u8>> {
+    const SOURCE_LINK_LAYER_ADDRESS: [u8; 2] = [1, 1];
+    let [.., x, y, z] = target.octets();
+    let link = Link { source: source_mac, destination: [0x33, 0x33, 0xff, x, y, z] };
+    let group = Ipv6Addr::from([0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, x, y, z]);
+    let body = [&target.octets()[..], &SOURCE_LINK_LAYER_ADDRESS, &source_mac].concat();
+    let mut frame = Vec::new();
+    link.ethernet()
+        .ipv6(source.octets(), group.octets(), 255)
+        .icmpv6(Icmpv6Type::NeighborSolicitation)
+        .write_to_vec(&mut frame, &body)?;
+    Ok(frame)
+}
+
 /// A router advertisement to all nodes, with a marker behind it.
 ///
 /// # Errors

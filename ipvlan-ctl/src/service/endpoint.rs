@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::{AttachRequest, Error, Plan, Session, Step, slave::Inside};
 use crate::{
     bpf::{EndpointIdentity, LOOPBACK},
-    model::{Addresses, Endpoint, Flag, Mode, Network, Parent, Pool, State},
+    model::{Addresses, ArpSuppress, Endpoint, Flag, Mode, Network, Parent, Pool, State},
     netlink::{Link, Netns},
 };
 
@@ -27,6 +27,7 @@ pub(super) fn identity(endpoint: &Endpoint, network: &Network, parent: &Parent) 
         private: network.spec.flag == Flag::Private,
         mode: network.spec.mode,
         multicast: network.spec.multicast,
+        asks_all: network.spec.arp_suppress == ArpSuppress::Off,
         multicast_rate: Some(network.spec.multicast_rate).filter(|rate| *rate != 0),
         parent: parent.slot,
         mac: parent.mac,

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     bpf::Dataplane,
-    model::{Endpoint, Flag, Made, Mode, Multicast, Network, Parent, Pool, Slot, Xdp},
+    model::{ArpSuppress, Endpoint, Flag, Made, Mode, Multicast, Network, Parent, Pool, Slot, Xdp},
     netlink::{Netlink, Netns},
     store::Store,
 };
@@ -42,6 +42,8 @@ pub struct NetworkReport {
     pub multicast: Multicast,
     /// How many of them an endpoint may send in a second; 0 for no limit.
     pub multicast_rate: u32,
+    /// Whether requests for its endpoints' addresses are answered on the spot.
+    pub arp_suppress: ArpSuppress,
     /// Its parent's XDP setting.
     pub xdp: Xdp,
     /// The MTU of its endpoints, where it isn't the parent's.
@@ -149,6 +151,7 @@ impl Report {
                 internal: spec.internal,
                 multicast: spec.multicast,
                 multicast_rate: spec.multicast_rate,
+                arp_suppress: spec.arp_suppress,
                 xdp: spec.xdp.unwrap_or(Xdp::Off),
                 mtu: spec.mtu,
                 subnets: spec

@@ -25,6 +25,10 @@ pub struct StatsReport {
     pub rx_packets: u64,
     /// Bytes received.
     pub rx_bytes: u64,
+    /// Requests for a neighbour's address that were answered on the spot; a parent's are those of the wire.
+    pub answered: u64,
+    /// Requests for a neighbour's address that went to the wire and to no other endpoint.
+    pub aside: u64,
     /// Frames refused.
     pub drops: u64,
     /// Frames refused, by reason.
@@ -52,7 +56,7 @@ pub struct Rates {
 
 impl StatsReport {
     fn new(name: String, kind: &'static str, network: Option<String>, counters: &Counters) -> Self {
-        let Counters { tx_packets, tx_bytes, rx_packets, rx_bytes, drops } = counters;
+        let Counters { tx_packets, tx_bytes, rx_packets, rx_bytes, answered, aside, drops } = counters;
         Self {
             name,
             kind,
@@ -61,6 +65,8 @@ impl StatsReport {
             tx_bytes: *tx_bytes,
             rx_packets: *rx_packets,
             rx_bytes: *rx_bytes,
+            answered: *answered,
+            aside: *aside,
             drops: drops.iter().map(|(_, count)| count).sum(),
             drops_by_reason: drops.iter().map(|(reason, count)| (reason.name(), *count)).collect(),
             rates: None,
@@ -72,6 +78,8 @@ impl StatsReport {
         self.tx_bytes += other.tx_bytes;
         self.rx_packets += other.rx_packets;
         self.rx_bytes += other.rx_bytes;
+        self.answered += other.answered;
+        self.aside += other.aside;
         self.drops += other.drops;
         for (reason, count) in &other.drops_by_reason {
             *self.drops_by_reason.entry(reason).or_default() += count;

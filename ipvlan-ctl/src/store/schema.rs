@@ -92,6 +92,9 @@ CREATE UNIQUE INDEX endpoint_owner ON endpoint (owner);
     "
 ALTER TABLE parent ADD COLUMN host_addresses TEXT NOT NULL DEFAULT '[]';
 ",
+    "
+ALTER TABLE network ADD COLUMN arp_suppress TEXT NOT NULL DEFAULT 'on';
+",
 ];
 
 /// The version that this program writes.

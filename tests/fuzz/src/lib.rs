@@ -3,6 +3,7 @@
 
 pub mod input;
 pub mod oracle;
+pub mod request;
 pub mod world;
 
 mod own;

@@ -3,13 +3,15 @@
 use etherparse::{ArpPacketSlice, EtherType, Ipv4HeaderSlice, Ipv6HeaderSlice};
 use ipvlan_common::{
     DropReason, Hook, Slot, SlotEntry, Verdict,
+    resolve::ASIDE,
     tables::Tables as _,
-    types::{INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, VEPA, WIRE},
+    types::{ASK_ALL, INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, VEPA, WIRE},
 };
 
 use crate::{
     input::Input,
     own::{self, Rule, ethernet, is_ethernet, is_group, keep},
+    request::Request,
     world::{FIRST, MAC, World, seal_of},
 };
 
@@ -59,8 +61,22 @@ fn looped_back(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
 
 fn slave_egress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     let me = input.identity();
-    keep(verdict == own_seal(input), "accepted by a seal")?;
     own::check(input.frame, &input.metadata, &me.entry)?;
+    if let Verdict::Answer { .. } = verdict {
+        return answered(input, world, verdict, |holder| {
+            holder.network == me.entry.network && me.entry.flags & (PRIVATE | L3 | ASK_ALL) == 0
+        });
+    }
+    let asks = Request::read(input.frame).is_some() && me.entry.flags & (L3 | ASK_ALL) == 0;
+    if asks {
+        let due = world.seal(input.me, &addressed(input.frame, ASIDE));
+        keep(verdict == Verdict::Aside { seal: due }, "who asks is answered, or asks the wire alone")?;
+        keep(me.entry.flags & INTERNAL == 0, "internal, asks the wire")?;
+        let target = Request::read(input.frame).map(|it| target(&it));
+        keep(target.is_some_and(|it| anybody(world, it).is_none()), "of those here, nobody is asked")?;
+    } else {
+        keep(verdict == own_seal(input), "accepted by a seal")?;
+    }
     let group = ethernet(input.frame).is_some_and(|it| is_group(&it));
     keep(!group || me.group_interval == 0 || input.affords_group, "no broadcast beyond the rate")?;
     if me.entry.flags & L3 != 0 && me.entry.flags & INTERNAL != 0 {
@@ -119,6 +135,9 @@ fn parent_ingress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
             "no endpoint hears of who has the host's address",
         );
     }
+    if let Verdict::Answer { .. } = verdict {
+        return answered(input, world, verdict, |holder| holder.flags & (INTERNAL | L3 | ASK_ALL) == 0);
+    }
     match (verdict, receiver) {
         (Verdict::Seal { .. }, _) if is_group(&ethernet) => {
             keep(verdict == own_seal(input), "a seal")?;
@@ -142,12 +161,19 @@ fn parent_egress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
         keep(!input.metadata.sent_by_slave, "a slave's frame needs a seal")?;
         return hosts_own(input, world);
     };
-    keep(verdict == Verdict::Open, "accepted by opening")?;
+    let frame = match verdict {
+        Verdict::OpenTo { group } => {
+            keep(input.frame.starts_with(&ASIDE), "to all that was set aside")?;
+            addressed(input.frame, group)
+        }
+        _ => input.frame.to_vec(),
+    };
+    keep(matches!(verdict, Verdict::Open | Verdict::OpenTo { .. }), "accepted by opening")?;
     keep(sender.flags & INTERNAL == 0, "internal, to the wire")?;
     let limited = sender.flags & (MULTICAST_LOCAL | MULTICAST_OFF) != 0;
-    keep(!limited || !is_plain_group(input.frame), "multicast that stays here")?;
+    keep(!limited || !is_plain_group(&frame), "multicast that stays here")?;
     if sender.flags & L3 == 0 {
-        return own::check(input.frame, &input.metadata, sender);
+        return own::check(&frame, &input.metadata, sender);
     }
     let source = addresses(input.frame).and_then(|(source, _)| holder(world, source));
     keep(source.is_none_or(|it| it == input.metadata.tc_index), "l3, no other endpoint's source")
@@ -169,6 +195,32 @@ fn parent_xdp(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     let by_stack = |flags| !is_group(&ethernet) || flags & L3S != 0;
     let internal = receiver.is_some_and(|it| it.flags & INTERNAL != 0 && by_stack(it.flags));
     keep(!internal, "internal, from the wire")
+}
+
+/// Answered in the name of an endpoint that may, and with its seal.
+fn answered(
+    input: &Input<'_>,
+    world: &World,
+    verdict: Verdict,
+    may: impl FnOnce(&SlotEntry) -> bool,
+) -> Rule {
+    let request = Request::read(input.frame).ok_or("only requests are answered")?;
+    let slot = holder(world, target(&request)).ok_or("nobody's address is answered for")?;
+    keep(world.slot(slot).is_some_and(may), "answered for whom the asker may reach")?;
+    let due = Verdict::Answer { slot, seal: world.seal(slot, &request.reply(MAC)) };
+    keep(verdict == due, "in the holder's name")
+}
+
+fn target(request: &Request) -> Address {
+    match *request {
+        Request::Arp { target, .. } => Address::V4(target),
+        Request::Solicitation { target, .. } => Address::V6(target),
+    }
+}
+
+/// The frame for another receiver.
+fn addressed(frame: &[u8], destination: Mac) -> Vec<u8> {
+    [&destination[..], &frame[destination.len()..]].concat()
 }
 
 /// Accepted under the hook's own seal.

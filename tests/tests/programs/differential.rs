@@ -141,7 +141,7 @@ impl Seen {
     }
 }
 
-const ACCEPTED: [&str; 5] = ["PASS", "SEAL", "RESEAL", "OPEN", "DELIVER"];
+const ACCEPTED: [&str; 8] = ["PASS", "SEAL", "RESEAL", "OPEN", "DELIVER", "ANSWER", "ASIDE", "OPEN-TO"];
 
 fn is_accepted(name: &str) -> bool {
     ACCEPTED.contains(&name)
@@ -149,13 +149,16 @@ fn is_accepted(name: &str) -> bool {
 
 /// The hook, and the verdict or the reason to drop.
 fn outcome(row: &Row) -> (&'static str, &'static str) {
-    let [pass, seal, reseal, open, deliver] = ACCEPTED;
+    let [pass, seal, reseal, open, deliver, answer, aside, open_to] = ACCEPTED;
     let name = match row.verdict {
         Verdict::Pass => pass,
         Verdict::Seal { slot, .. } if slot == row.me => seal,
         Verdict::Seal { .. } => reseal,
         Verdict::Open => open,
         Verdict::Deliver { .. } => deliver,
+        Verdict::Answer { .. } => answer,
+        Verdict::Aside { .. } => aside,
+        Verdict::OpenTo { .. } => open_to,
         Verdict::Drop { reason, .. } => reason.name(),
     };
     (row.hook.name(), name)

@@ -70,10 +70,12 @@ pub(crate) const BEHIND_STACK_INNER: Slot = 18;
 pub(crate) const ONLY6: Slot = 19;
 /// One of a network in mode l3 without multicast.
 pub(crate) const ROUTED_QUIET: Slot = 20;
+/// One of a network whose requests go to everybody.
+pub(crate) const LOUD: Slot = 21;
 /// The parent, if its networks had the flag vepa.
 pub(crate) const VEPA_PARENT: Slot = 16;
 /// The highest of them.
-pub(crate) const LAST: Slot = ROUTED_QUIET;
+pub(crate) const LAST: Slot = LOUD;
 /// A slot that nobody has registered.
 pub(crate) const NOBODY: Slot = 77;
 
@@ -113,7 +115,7 @@ pub(crate) fn parent() -> ParentIdentity {
 
 /// Every endpoint. Those of all modes are on one parent here, since the programs don't mind.
 pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
-    let networks: [(u32, &[Slot]); 12] = [
+    let networks: [(u32, &[Slot]); 13] = [
         (1, &[A, B, ONLY4, ONLY6]),
         (2, &[OTHER]),
         (3, &[INNER, INNER_PEER]),
@@ -126,6 +128,7 @@ pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
         (10, &[SLOW]),
         (11, &[BEHIND_STACK_INNER]),
         (12, &[ROUTED_QUIET]),
+        (13, &[LOUD]),
     ];
     let pairs = networks.iter().flat_map(|(network, slots)| slots.iter().map(|slot| (*slot, *network)));
     pairs
@@ -147,6 +150,7 @@ pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
                     9 => Multicast::Local,
                     _ => Multicast::On,
                 },
+                asks_all: network == 13,
                 multicast_rate: (slot == SLOW).then_some(1),
                 parent: PARENT,
                 mac: MAC,

@@ -65,6 +65,7 @@ pub(crate) fn endpoint(number: u16) -> EndpointIdentity {
         private: false,
         mode: Mode::L2,
         multicast: Multicast::On,
+        asks_all: false,
         multicast_rate: None,
         parent: PARENT,
         mac: MAC,

@@ -5,6 +5,7 @@ mod neighbour;
 mod parent;
 mod receiver;
 mod replay;
+mod resolve;
 mod sender;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -15,11 +16,15 @@ use ipvlan_common::{
     DropReason,
     Hook::{self, ParentEgress, SlaveEgress, SlaveIngress},
     Slot, Verdict,
+    resolve::ASIDE,
     types::Mac,
 };
 use ipvlan_tests::frame::{self, Arp, BROADCAST, Link};
 
-use crate::world::{A, B, LAN_MAC, MAC, PARENT, seal};
+use crate::{
+    kernel::reply,
+    world::{A, B, LAN_MAC, MAC, PARENT, seal},
+};
 
 /// Who sent a frame, as the kernel's bookkeeping has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -70,7 +75,11 @@ impl Row {
 
     /// The same frame with A's seal where it would come out: it is judged there once more, and charged to A.
     fn where_it_comes_out(&self) -> [Self; 2] {
-        let verdict = if matches!(self.verdict, Verdict::Seal { .. }) { Verdict::Open } else { self.verdict };
+        // A request that everybody was asked, as the network may have it.
+        let verdict = match self.verdict {
+            Verdict::Seal { .. } | Verdict::Answer { .. } | Verdict::Aside { .. } => Verdict::Open,
+            refused => refused,
+        };
         [(SlaveIngress, B), (ParentEgress, PARENT)].map(|(hook, me)| Self {
             hook,
             me,
@@ -129,9 +138,18 @@ fn row(name: &'static str, hook: Hook, me: Slot, stamp: Stamp, frame: Vec<u8>, v
             let slot = if slot == 0 { me } else { slot };
             Verdict::Seal { slot, seal: seal(slot, &frame) }
         }
+        Verdict::Answer { slot, .. } => {
+            Verdict::Answer { slot, seal: seal(slot, &reply(&frame).unwrap_or_default()) }
+        }
+        Verdict::Aside { .. } => Verdict::Aside { seal: seal(me, &aside(&frame)) },
         other => other,
     };
     Row { name, hook, me, seal: stamp.on(&frame), frame, vlan: None, origin: Origin::Here, verdict }
+}
+
+/// The frame on its way to the wire alone.
+fn aside(frame: &[u8]) -> Vec<u8> {
+    [&ASIDE[..], &frame[ASIDE.len()..]].concat()
 }
 
 /// What A sends, at its own egress.
@@ -179,7 +197,16 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
     let again: Vec<_> = sent.iter().filter(|row| row.me == A).flat_map(Row::where_it_comes_out).collect();
     let arriving = parent::ingress()?;
     let early = arriving.iter().filter_map(Row::before_the_kernel).collect();
-    let parts =
-        [sent, again, receiver::rows()?, arriving, early, parent::egress()?, modes::rows()?, replay::rows()?];
+    let parts = [
+        sent,
+        again,
+        receiver::rows()?,
+        arriving,
+        early,
+        parent::egress()?,
+        modes::rows()?,
+        replay::rows()?,
+        resolve::rows()?,
+    ];
     Ok(parts.into_iter().flatten().collect())
 }

@@ -88,7 +88,6 @@ pub(super) fn rows() -> Result<Vec<Row>> {
     report_to_one[38..54].copy_from_slice(&LAN6.octets());
     let only4 = |name, frame| row(name, SlaveEgress, ONLY4, UNSEALED, frame, drop_for(ONLY4, SourceIpv6));
     Ok(vec![
-        sends("asks for a peer", own(&ask(ip6(B), &[(1, MAC)]))?, None),
         sends("asks with another's MAC", own(&ask(ip6(B), &[(1, LAN_MAC)]))?, Some(NdSpoof)),
         sends(
             "asks with another's MAC in the second option",
@@ -176,7 +175,7 @@ pub(super) fn rows() -> Result<Vec<Row>> {
             SlaveEgress,
             QUIET,
             UNSEALED,
-            quiet(ICMPV6, &neighbour(SOLICITATION, ip6(B), &[(1, MAC)]))?,
+            quiet(ICMPV6, &neighbour(SOLICITATION, ip6(QUIET), &[(1, MAC)]))?,
             SEALED,
         ),
         row(

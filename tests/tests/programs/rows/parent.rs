@@ -45,7 +45,7 @@ pub(super) fn ingress() -> Result<Vec<Row>> {
             udp6(FROM_LAN, LAN6, ip6(INNER))?,
             drop_for(INNER, Internal),
         ),
-        at("wire broadcast", UNSEALED, arp(flood, Op::REQUEST, LAN_MAC, LAN, ip4(A))?, SEALED),
+        at("wire broadcast", UNSEALED, arp(flood, Op::REPLY, LAN_MAC, LAN, ip4(A))?, SEALED),
         at("wire broadcast frame for one receiver", UNSEALED, udp4(flood, LAN, ip4(A))?, SEALED),
         at("wire broadcast frame for an internal receiver", UNSEALED, udp4(flood, LAN, ip4(INNER))?, SEALED),
         at(

@@ -111,7 +111,6 @@ pub(super) fn rows() -> Result<Vec<Row>> {
         sends("IPv4 longer than the frame", long, Some(Malformed)),
         sends("IPv4 header of 16 bytes", no_header, Some(Malformed)),
         sends("version 6 under IPv4's EtherType", six_in_four, Some(Malformed)),
-        sends("own ARP request", arp(TO_ALL, Op::REQUEST, MAC, ip4(A), LAN)?, None),
         sends("own ARP reply", arp(TO_LAN, Op::REPLY, MAC, ip4(A), LAN)?, None),
         sends("own gratuitous ARP", arp(TO_ALL, Op::REQUEST, MAC, ip4(A), ip4(A))?, None),
         sends("own ARP probe", arp(TO_ALL, Op::REQUEST, MAC, NONE, ip4(A))?, None),

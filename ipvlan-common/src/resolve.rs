@@ -1,0 +1,253 @@
+//! Address resolution: who asks for a neighbour is answered on the spot, in the neighbour's name, or asks the wire alone.
+//!
+//! ipvlan copies each broadcast for every slave, through a queue of 1,000 that all share (Linux 6.12, `ipvlan_multicast_enqueue`).
+//! The programs know who has which address, so that a request needs no copy at all. What everybody is to hear, such as
+//! announcements and the detection of duplicates, goes its usual way.
+
+use crate::{
+    DropReason, Identity, Slot, SlotEntry, Verdict,
+    packet::{self, ARP_LEN, Arp, ETHERNET_LEN, Frame, ICMPV6, Ipv6, Packet, part},
+    seal::seal_to,
+    tables::Tables,
+    types::{ASK_ALL, INTERNAL, L3, Mac, PRIVATE},
+};
+
+/// Stands for the group in a request that goes to the wire alone: ipvlan hands any unicast frame to the parent. Locally administered.
+pub const ASIDE: Mac = *b"\x02asked";
+
+/// Length of an ARP message with its Ethernet header.
+pub const ARP_REPLY_LEN: usize = ETHERNET_LEN + ARP_LEN;
+/// Length of an advertisement with one option, and its headers.
+pub const ADVERTISEMENT_LEN: usize = Ipv6::START + MESSAGE_LEN;
+
+/// Of solicitation and advertisement: header, target, and the one option with a MAC.
+const MESSAGE_LEN: usize = 32;
+const SOLICITATION: [u8; 2] = [135, 0];
+const ADVERTISEMENT: [u8; 2] = [136, 0];
+const SOURCE_LINK_ADDRESS: [u8; 2] = [1, 1];
+const TARGET_LINK_ADDRESS: [u8; 2] = [2, 1];
+/// Solicited, and to override what the asker knows.
+const ANSWERS: [u8; 4] = [0x60, 0, 0, 0];
+/// No router forwards it, and so nobody farther away has sent it (RFC 4861).
+const HOP_LIMIT: u8 = 255;
+
+/// An ARP request by broadcast, for somebody else's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArpRequest {
+    mac: Mac,
+    sender: [u8; 4],
+    /// The address asked for.
+    pub target: [u8; 4],
+}
+
+impl ArpRequest {
+    /// `None` where the frame isn't one.
+    #[inline(always)]
+    pub fn parse<P: Packet + ?Sized>(frame: &Frame<'_, P>) -> Option<Self> {
+        if frame.ethernet.ethertype != packet::ARP || !frame.ethernet.is_group() {
+            return None;
+        }
+        let Arp { operation, sender_mac: mac, sender, target } = Arp::parse(frame.packet).ok()?;
+        (operation == Arp::REQUEST && sender != target && sender != [0; 4]).then_some(Self {
+            mac,
+            sender,
+            target,
+        })
+    }
+
+    /// The reply, with its Ethernet header, of whoever has `mac`.
+    #[must_use]
+    #[inline(always)]
+    pub fn reply(&self, mac: Mac) -> [u8; ARP_REPLY_LEN] {
+        let mut frame = [0; ARP_REPLY_LEN];
+        ethernet(&mut frame, self.mac, mac, packet::ARP);
+        let [high, low] = Arp::REPLY.to_be_bytes();
+        put(&mut frame, ETHERNET_LEN, &[0, 1, 8, 0, 6, 4, high, low]);
+        put(&mut frame, ETHERNET_LEN + 8, &mac);
+        put(&mut frame, Arp::SENDER, &self.target);
+        put(&mut frame, ETHERNET_LEN + 18, &self.mac);
+        put(&mut frame, Arp::TARGET, &self.sender);
+        frame
+    }
+}
+
+/// A neighbour solicitation by multicast, for somebody else's address, as resolvers send it: with their own MAC and no other option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Solicitation {
+    mac: Mac,
+    source: [u8; 16],
+    /// The address asked for.
+    pub target: [u8; 16],
+}
+
+impl Solicitation {
+    /// `None` where the frame isn't one.
+    #[inline(always)]
+    pub fn parse<P: Packet + ?Sized>(frame: &Frame<'_, P>) -> Option<Self> {
+        if frame.ethernet.ethertype != packet::IPV6
+            || !frame.ethernet.is_group()
+            || frame.packet.len() != ADVERTISEMENT_LEN
+        {
+            return None;
+        }
+        let Ipv6 { source, end, .. } = Ipv6::parse(frame.packet).ok()?;
+        let kind: [u8; 2] = frame.packet.load(ETHERNET_LEN + 6)?;
+        let message: [u8; MESSAGE_LEN] = frame.packet.load_at(Ipv6::START)?;
+        let (target, mac) = (part(&message, 8), part(&message, 26));
+        let fits = (kind, end) == ([ICMPV6, HOP_LIMIT], ADVERTISEMENT_LEN)
+            && part(&message, 0) == SOLICITATION
+            && part(&message, 24) == SOURCE_LINK_ADDRESS;
+        // From no address it detects duplicates.
+        (fits && source != [0; 16] && source != target).then_some(Self { mac, source, target })
+    }
+
+    /// The advertisement, with its headers, of whoever has `mac`.
+    #[must_use]
+    #[inline(always)]
+    pub fn reply(&self, mac: Mac) -> [u8; ADVERTISEMENT_LEN] {
+        let mut frame = [0; ADVERTISEMENT_LEN];
+        ethernet(&mut frame, self.mac, mac, packet::IPV6);
+        put(&mut frame, ETHERNET_LEN, &[0x60, 0, 0, 0, 0, MESSAGE_LEN as u8, ICMPV6, HOP_LIMIT]);
+        put(&mut frame, Ipv6::ADDRESSES, &self.target);
+        put(&mut frame, Ipv6::ADDRESSES + 16, &self.source);
+        put(&mut frame, Ipv6::START, &ADVERTISEMENT);
+        put(&mut frame, Ipv6::START + 2, &self.checksum(mac));
+        put(&mut frame, Ipv6::START + 4, &ANSWERS);
+        put(&mut frame, Ipv6::START + 8, &self.target);
+        put(&mut frame, Ipv6::START + 24, &TARGET_LINK_ADDRESS);
+        put(&mut frame, Ipv6::START + 26, &mac);
+        frame
+    }
+
+    /// Of the pseudo-header and the message, in which the target stands twice.
+    #[inline(always)]
+    fn checksum(&self, mac: Mac) -> [u8; 2] {
+        let constants = [MESSAGE_LEN as u8, ADVERTISEMENT[0], ANSWERS[0], TARGET_LINK_ADDRESS[0]];
+        let constants = u32::from(constants[0])
+            + u32::from(ICMPV6)
+            + u32::from(u16::from_be_bytes([constants[1], ADVERTISEMENT[1]]))
+            + u32::from(u16::from_be_bytes([constants[2], ANSWERS[1]]))
+            + u32::from(u16::from_be_bytes([constants[3], TARGET_LINK_ADDRESS[1]]));
+        let sum = constants + 2 * halves(&self.target) + halves(&self.source) + halves(&mac);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        (!(sum as u16)).to_be_bytes()
+    }
+}
+
+/// The group that a request was for before it was set [`ASIDE`]; `None` where it is no request.
+#[inline(always)]
+pub(crate) fn group<P: Packet + ?Sized>(frame: &Frame<'_, P>) -> Option<Mac> {
+    match frame.ethernet.ethertype {
+        packet::ARP => Some([0xff; 6]),
+        packet::IPV6 => {
+            let Ipv6 { destination, .. } = Ipv6::parse(frame.packet).ok()?;
+            let [a, b, c, d] = part(&destination, 12);
+            (destination[0] == 0xff).then_some([0x33, 0x33, a, b, c, d])
+        }
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn ethernet(frame: &mut [u8], destination: Mac, source: Mac, ethertype: u16) {
+    put(frame, 0, &destination);
+    put(frame, 6, &source);
+    put(frame, 12, &ethertype.to_be_bytes());
+}
+
+#[inline(always)]
+fn put(frame: &mut [u8], offset: usize, bytes: &[u8]) {
+    frame[offset..offset + bytes.len()].copy_from_slice(bytes);
+}
+
+/// The sum of the bytes by two.
+#[inline(always)]
+fn halves<const N: usize>(bytes: &[u8; N]) -> u32 {
+    bytes.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum()
+}
+
+/// What becomes of what an endpoint sends to a group.
+pub(crate) enum Asked {
+    /// It is no request that anybody could be spared.
+    Nothing,
+    /// The wire alone is to hear it.
+    Wire,
+    /// It is answered in the name of `slot`, under `seal`.
+    Neighbour { slot: Slot, seal: u32 },
+}
+
+/// Judges a request of an endpoint. Whom it may not reach does not answer it.
+///
+/// # Errors
+/// The drop.
+#[inline(always)]
+pub(crate) fn by_endpoint<P: Packet + ?Sized>(
+    frame: &Frame<'_, P>,
+    me: &Identity,
+    tables: &impl Tables,
+) -> Result<Asked, Verdict> {
+    if me.entry.flags & (L3 | ASK_ALL) != 0 {
+        return Ok(Asked::Nothing);
+    }
+    if let Some(request) = ArpRequest::parse(frame) {
+        return neighbour(tables.ipv4(me.parent, request.target), &request.reply(me.mac), me, tables);
+    }
+    if let Some(request) = Solicitation::parse(frame) {
+        return neighbour(tables.ipv6(me.parent, request.target), &request.reply(me.mac), me, tables);
+    }
+    Ok(Asked::Nothing)
+}
+
+#[inline(always)]
+fn neighbour<const N: usize>(
+    holder: Option<Slot>,
+    reply: &[u8; N],
+    me: &Identity,
+    tables: &impl Tables,
+) -> Result<Asked, Verdict> {
+    let refuse = |reason| Err(Verdict::Drop { slot: me.slot, reason });
+    let Some(slot) = holder else {
+        return if me.entry.flags & INTERNAL != 0 { refuse(DropReason::Internal) } else { Ok(Asked::Wire) };
+    };
+    if slot == me.parent {
+        return refuse(DropReason::HostFilter);
+    }
+    match tables.slot(slot) {
+        Some(entry) if entry.network != me.entry.network => refuse(DropReason::OtherNetwork),
+        Some(_) if me.entry.flags & PRIVATE != 0 => refuse(DropReason::Private),
+        Some(entry) => Ok(Asked::Neighbour { slot, seal: seal_of(reply, entry) }),
+        None => Ok(Asked::Nothing),
+    }
+}
+
+/// In whose name, and under which seal, a request from the wire is answered; `None` where it isn't.
+#[inline(always)]
+pub(crate) fn by_wire<P: Packet + ?Sized>(
+    frame: &Frame<'_, P>,
+    me: &Identity,
+    tables: &impl Tables,
+) -> Option<(Slot, u32)> {
+    if let Some(request) = ArpRequest::parse(frame) {
+        return endpoint(tables.ipv4(me.parent, request.target)?, &request.reply(me.mac), me, tables);
+    }
+    let request = Solicitation::parse(frame)?;
+    endpoint(tables.ipv6(me.parent, request.target)?, &request.reply(me.mac), me, tables)
+}
+
+#[inline(always)]
+fn endpoint<const N: usize>(
+    slot: Slot,
+    reply: &[u8; N],
+    me: &Identity,
+    tables: &impl Tables,
+) -> Option<(Slot, u32)> {
+    let entry = tables.slot(slot).filter(|_| slot != me.parent)?;
+    (entry.flags & (INTERNAL | L3 | ASK_ALL) == 0).then(|| (slot, seal_of(reply, entry)))
+}
+
+/// The seal of a reply, which is for one receiver.
+#[inline(always)]
+fn seal_of<const N: usize>(reply: &[u8; N], sender: &SlotEntry) -> u32 {
+    Frame::parse(&reply[..]).map_or(0, |frame| seal_to(&frame, frame.ethernet.destination, sender))
+}
