@@ -354,6 +354,9 @@ fn create(network: &Network) -> String {
     if let Some(rate) = network.multicast_rate {
         words += &format!(" -o multicast_rate={rate}");
     }
+    if network.asks_all {
+        words += " -o arp_suppress=off";
+    }
     if network.xdp != "off" {
         words += &format!(" -o xdp={}", network.xdp);
     }

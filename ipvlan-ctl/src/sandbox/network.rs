@@ -27,6 +27,8 @@ pub struct Network {
     pub xdp: &'static str,
     /// Without a subnet of IPv6.
     pub ipv4_only: bool,
+    /// With requests for neighbours going to everybody.
+    pub asks_all: bool,
 }
 
 impl Network {
@@ -44,6 +46,7 @@ impl Network {
             multicast_rate: None,
             xdp: "off",
             ipv4_only: false,
+            asks_all: false,
         }
     }
 
@@ -105,6 +108,12 @@ impl Network {
     #[must_use]
     pub const fn ipv4_only(self) -> Self {
         Self { ipv4_only: true, ..self }
+    }
+
+    /// The same with `arp_suppress=off`.
+    #[must_use]
+    pub const fn asking_all(self) -> Self {
+        Self { asks_all: true, ..self }
     }
 
     /// Whether it has IPv6, which an internal network may not have in modes l3 and l3s.

@@ -24,6 +24,7 @@ mod ring;
 mod root_inside;
 mod shown;
 mod spoofing;
+mod suppress;
 mod swap;
 mod vlan;
 mod walk;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         root_inside::tests(),
         xdp::tests(),
         vlan::tests(),
+        suppress::tests(),
         walk::tests(),
         swap::tests(),
         lifecycle::tests(),
