@@ -352,8 +352,10 @@ mod tests {
                 &[ok],
                 &["parent=eth0", "arp_suppress=maybe"],
                 "invalid value 'maybe' for network option 'arp_suppress'",
+                "on (the default), off",
             ),
             (
+                &[ok],
                 &["parent=eth0", "multicast=some"],
                 "invalid value 'some' for network option 'multicast'",
                 "on (the default), local, off",
