@@ -17,17 +17,31 @@ const WORD: usize = size_of::<u64>();
 /// The seal of a frame of `sender`.
 #[inline(always)]
 pub fn seal<P: Packet + ?Sized>(frame: &Frame<'_, P>, sender: &SlotEntry) -> u32 {
-    seal_for(frame, frame.ethernet.destination, frame.ethernet.is_group(), sender)
+    seal_to(frame, frame.ethernet.destination, frame.ethernet.is_group(), sender)
 }
 
-/// The same of a frame that is to have another receiver, which is no group.
+/// The seal of an ARP message, with its Ethernet header, from `source` to the one receiver at `mac`.
 #[inline(always)]
-pub(crate) fn seal_to<P: Packet + ?Sized>(frame: &Frame<'_, P>, destination: Mac, sender: &SlotEntry) -> u32 {
-    seal_for(frame, destination, false, sender)
+pub(crate) fn seal_arp(sender: &SlotEntry, source: [u8; 4], (mac, destination): (Mac, [u8; 4])) -> u32 {
+    let mut hash = SipHash13::new(sender.key);
+    hash.write(pair(source, destination));
+    finish(hash, mac, packet::ARP)
 }
 
+/// The seal of an IPv6 packet from `source` to the one receiver at `mac`.
 #[inline(always)]
-fn seal_for<P: Packet + ?Sized>(
+pub(crate) fn seal_ipv6(sender: &SlotEntry, source: [u8; 16], (mac, destination): (Mac, [u8; 16])) -> u32 {
+    let mut hash = SipHash13::new(sender.key);
+    for address in [source, destination] {
+        hash.write(word(&address, 0));
+        hash.write(word(&address, 8));
+    }
+    finish(hash, mac, packet::IPV6)
+}
+
+/// The seal of a frame that is to have this receiver.
+#[inline(always)]
+pub(crate) fn seal_to<P: Packet + ?Sized>(
     frame: &Frame<'_, P>,
     destination: Mac,
     is_group: bool,
@@ -37,20 +51,18 @@ fn seal_for<P: Packet + ?Sized>(
     // The host routes it: it gets new MACs, and NAT may change the source.
     let routed = sender.flags & L3 != 0;
     let mask = if routed { 0 } else { !0 };
-    let pair = |source: [u8; 4], destination: [u8; 4]| {
-        (mask & u64::from(u32::from_le_bytes(source))) << 32 | u64::from(u32::from_le_bytes(destination))
-    };
+    let shown = |source: [u8; 4]| if routed { [0; 4] } else { source };
     // Where the addresses are, whether or not the rest holds: what to make of that is for others to say.
     match frame.ethernet.ethertype {
         packet::ARP => {
             let addresses = (frame.packet.load(Arp::SENDER), frame.packet.load(Arp::TARGET));
             if let (Some(sender), Some(target)) = addresses {
-                hash.write(pair(sender, target));
+                hash.write(pair(shown(sender), target));
             }
         }
         packet::IPV4 => {
             if let Some([a, b, c, d, destination @ ..]) = frame.packet.load::<8>(Ipv4::ADDRESSES) {
-                hash.write(pair([a, b, c, d], destination));
+                hash.write(pair(shown([a, b, c, d]), destination));
             }
         }
         packet::IPV6 => {
@@ -66,8 +78,17 @@ fn seal_for<P: Packet + ?Sized>(
     if !routed && is_group {
         hash.write(digest(frame.packet, sender.key));
     }
-    let [a, b, c, d, e, f] = if routed { [0; 6] } else { destination };
-    hash.finish([a, b, c, d, e, f, kind(frame.ethernet.ethertype)]) as u32
+    finish(hash, if routed { [0; 6] } else { destination }, frame.ethernet.ethertype)
+}
+
+#[inline(always)]
+fn pair(source: [u8; 4], destination: [u8; 4]) -> u64 {
+    u64::from(u32::from_le_bytes(source)) << 32 | u64::from(u32::from_le_bytes(destination))
+}
+
+#[inline(always)]
+fn finish(hash: SipHash13, [a, b, c, d, e, f]: Mac, ethertype: u16) -> u32 {
+    hash.finish([a, b, c, d, e, f, kind(ethertype)]) as u32
 }
 
 /// Tells apart what may be sealed as the same bytes. Of other EtherTypes only the wire's broadcasts are, whole.

@@ -123,9 +123,6 @@ fn slave_egress<P: Packet + ?Sized>(
     if me.group_interval != 0 && costs && !tables.afford_group(me.slot, me.group_interval) {
         return refuse(me.slot, DropReason::GroupRate);
     }
-    if let Asked::Wire = asked {
-        return Ok(Verdict::Aside { seal: seal_to(frame, resolve::ASIDE, &me.entry) });
-    }
     // The host may route to any of its interfaces, so an internal network's frames can't wait for the parent's egress.
     if me.entry.flags & L3 != 0 && me.entry.flags & INTERNAL != 0 {
         let receiver = frame
@@ -136,7 +133,17 @@ fn slave_egress<P: Packet + ?Sized>(
             return refuse(me.slot, DropReason::Internal);
         }
     }
-    Ok(sealed(frame, me))
+    // Computed in one place for both: it is long.
+    let (destination, seal_group) = if let Asked::Wire = asked {
+        (resolve::ASIDE, false)
+    } else {
+        (frame.ethernet.destination, is_group)
+    };
+    let seal = seal_to(frame, destination, seal_group, &me.entry);
+    Ok(match asked {
+        Asked::Wire => Verdict::Aside { seal },
+        _ => Verdict::Seal { slot: me.slot, seal },
+    })
 }
 
 /// Under the seal of the hook's own slot.
