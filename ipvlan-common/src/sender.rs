@@ -18,7 +18,7 @@ const ROUTER_ALERT: [u8; 4] = [148, 4, 0, 0];
 ///
 /// # Errors
 /// The reason to drop it.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn check<P: Packet + ?Sized>(
     frame: &Frame<'_, P>,
     metadata: &Metadata,
