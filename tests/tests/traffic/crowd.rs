@@ -139,8 +139,11 @@ impl Kept {
         let sizes = files.iter().map(|file| Ok(file.metadata()?.len())).collect::<Result<Vec<_>>>()?;
         let pins = run(std::process::Command::new("find").arg(sandbox.pins()).args(["-type", "f"]))?;
         let rows: Vec<Value> = sandbox.ctl_json("ps")?;
-        let maps: BTreeSet<_> =
-            pins.lines().filter_map(|pin| Some(MapInfo::from_pin(pin).ok()?.id())).collect();
+        let maps: BTreeSet<_> = pins
+            .lines()
+            .filter(|pin| pin.contains("/maps/"))
+            .filter_map(|pin| Some(MapInfo::from_pin(pin).ok()?.id()))
+            .collect();
         // One that is freed while we look is no error.
         let uses_ours = |program: &ProgramInfo| {
             program.map_ids().is_ok_and(|ids| ids.unwrap_or_default().iter().any(|id| maps.contains(id)))
