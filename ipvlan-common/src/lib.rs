@@ -23,4 +23,4 @@ pub use drop_reason::DropReason;
 pub use event::DropEvent;
 pub use hook::Hook;
 pub use types::{Identity, Slot, SlotEntry};
-pub use verdict::{Verdict, decide};
+pub use verdict::{Verdict, decide, decide_request};

@@ -8,7 +8,7 @@ const OPEN: u32 = 0x1_0002;
 const DELIVER: u32 = 0x1_0003;
 const ANSWER: u32 = 0x1_0004;
 const ASIDE: u32 = 0x1_0005;
-const OPEN_TO: u32 = 0x1_0006;
+const RESTORE: u32 = 0x1_0006;
 
 /// The verdict's number: a drop's is its reason's.
 #[must_use]
@@ -21,7 +21,7 @@ pub const fn number(verdict: &Verdict) -> u32 {
         Verdict::Deliver { .. } => DELIVER,
         Verdict::Answer { .. } => ANSWER,
         Verdict::Aside { .. } => ASIDE,
-        Verdict::OpenTo { .. } => OPEN_TO,
+        Verdict::Restore => RESTORE,
         Verdict::Drop { reason, .. } => *reason as u32,
     }
 }
@@ -36,7 +36,7 @@ pub fn name(number: u32) -> Option<(&'static str, Option<DropReason>)> {
         DELIVER => Some(("deliver", None)),
         ANSWER => Some(("answer", None)),
         ASIDE => Some(("aside", None)),
-        OPEN_TO => Some(("open-to", None)),
+        RESTORE => Some(("restore", None)),
         other => {
             let reason = u16::try_from(other).ok().and_then(DropReason::from_number)?;
             Some(("drop", Some(reason)))
@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(says(Verdict::Deliver { slot: 1 }), Some(("deliver", None)));
         assert_eq!(says(Verdict::Answer { slot: 1, seal: 2 }), Some(("answer", None)));
         assert_eq!(says(Verdict::Aside { seal: 2 }), Some(("aside", None)));
-        assert_eq!(says(Verdict::OpenTo { group: [0; 6] }), Some(("open-to", None)));
+        assert_eq!(says(Verdict::Restore), Some(("restore", None)));
         for reason in DropReason::ALL.iter().copied() {
             assert_eq!(says(Verdict::Drop { slot: 1, reason }), Some(("drop", Some(reason))));
         }

@@ -87,7 +87,7 @@ pub(crate) fn check<P: Packet + ?Sized>(
 }
 
 #[inline(always)]
-fn owns(me: &SlotEntry, address: &[u8; 16]) -> bool {
+pub(crate) fn owns(me: &SlotEntry, address: &[u8; 16]) -> bool {
     *address != [0; 16] && (*address == me.ipv6 || *address == me.link_local)
 }
 

@@ -5,9 +5,10 @@
 //! announcements and the detection of duplicates, goes its usual way.
 
 use crate::{
-    DropReason, Identity, Slot, SlotEntry, Verdict,
-    packet::{self, ARP_LEN, Arp, ETHERNET_LEN, Frame, ICMPV6, Ipv6, Packet, part},
+    DropReason, Identity, Slot, SlotEntry, Verdict, nd,
+    packet::{self, ARP_LEN, Arp, ETHERNET_LEN, Frame, ICMPV6, Ipv6, Metadata, Packet, part},
     seal::{seal_arp, seal_ipv6},
+    sender,
     tables::Tables,
     types::{ASK_ALL, INTERNAL, L3, Mac, PRIVATE},
 };
@@ -30,6 +31,18 @@ const TARGET_LINK_ADDRESS: [u8; 2] = [2, 1];
 const ANSWERS: [u8; 4] = [0x60, 0, 0, 0];
 /// No router forwards it, and so nobody farther away has sent it (RFC 4861).
 const HOP_LIMIT: u8 = 255;
+
+/// What the two kinds of request have in common.
+trait Request {
+    /// Whether an endpoint asks in its own name, by the same rules as [`sender::check`].
+    fn check(&self, me: &SlotEntry, mac: &Mac) -> Result<(), DropReason>;
+    /// Who has the address.
+    fn holder(&self, parent: Slot, tables: &impl Tables) -> Option<Slot>;
+    /// The reply's seal, in the name of `holder`.
+    fn seal_reply(&self, holder: &SlotEntry) -> u32;
+    /// The request's seal, once it is for [`ASIDE`].
+    fn seal_aside(&self, me: &SlotEntry) -> u32;
+}
 
 /// An ARP request by broadcast, for somebody else's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,10 +83,27 @@ impl ArpRequest {
         frame
     }
 
-    /// The reply's seal, in the name of `holder`.
+}
+
+impl Request for ArpRequest {
     #[inline(always)]
-    fn seal(&self, holder: &SlotEntry) -> u32 {
+    fn check(&self, me: &SlotEntry, mac: &Mac) -> Result<(), DropReason> {
+        if self.mac == *mac && self.sender == me.ipv4 { Ok(()) } else { Err(DropReason::ArpSpoof) }
+    }
+
+    #[inline(always)]
+    fn holder(&self, parent: Slot, tables: &impl Tables) -> Option<Slot> {
+        tables.ipv4(parent, self.target)
+    }
+
+    #[inline(always)]
+    fn seal_reply(&self, holder: &SlotEntry) -> u32 {
         seal_arp(holder, self.target, (self.mac, self.sender))
+    }
+
+    #[inline(always)]
+    fn seal_aside(&self, me: &SlotEntry) -> u32 {
+        seal_arp(me, self.sender, (ASIDE, self.target))
     }
 }
 
@@ -82,6 +112,7 @@ impl ArpRequest {
 pub struct Solicitation {
     mac: Mac,
     source: [u8; 16],
+    group: [u8; 16],
     /// The address asked for.
     pub target: [u8; 16],
 }
@@ -96,7 +127,7 @@ impl Solicitation {
         {
             return None;
         }
-        let Ipv6 { source, end, .. } = Ipv6::parse(frame.packet).ok()?;
+        let Ipv6 { source, destination: group, end, .. } = Ipv6::parse(frame.packet).ok()?;
         let kind: [u8; 2] = frame.packet.load(ETHERNET_LEN + 6)?;
         let message: [u8; MESSAGE_LEN] = frame.packet.load_at(Ipv6::START)?;
         let (target, mac) = (part(&message, 8), part(&message, 26));
@@ -104,7 +135,8 @@ impl Solicitation {
             && part(&message, 0) == SOLICITATION
             && part(&message, 24) == SOURCE_LINK_ADDRESS;
         // From no address it detects duplicates.
-        (fits && source != [0; 16] && source != target).then_some(Self { mac, source, target })
+        let asks = group[0] == 0xff && source != [0; 16] && source != target;
+        (fits && asks).then_some(Self { mac, source, group, target })
     }
 
     /// The advertisement, with its headers, of whoever has `mac`.
@@ -125,12 +157,6 @@ impl Solicitation {
         frame
     }
 
-    /// The advertisement's seal, in the name of `holder`.
-    #[inline(always)]
-    fn seal(&self, holder: &SlotEntry) -> u32 {
-        seal_ipv6(holder, self.target, (self.mac, self.source))
-    }
-
     /// Of the pseudo-header and the message, in which the target stands twice.
     #[inline(always)]
     fn checksum(&self, mac: Mac) -> [u8; 2] {
@@ -147,9 +173,37 @@ impl Solicitation {
     }
 }
 
+impl Request for Solicitation {
+    #[inline(always)]
+    fn check(&self, me: &SlotEntry, mac: &Mac) -> Result<(), DropReason> {
+        if !nd::owns(me, &self.source) {
+            Err(DropReason::SourceIpv6)
+        } else if self.mac != *mac {
+            Err(DropReason::NdSpoof)
+        } else {
+            Ok(())
+        }
+    }
+
+    #[inline(always)]
+    fn holder(&self, parent: Slot, tables: &impl Tables) -> Option<Slot> {
+        tables.ipv6(parent, self.target)
+    }
+
+    #[inline(always)]
+    fn seal_reply(&self, holder: &SlotEntry) -> u32 {
+        seal_ipv6(holder, self.target, (self.mac, self.source))
+    }
+
+    #[inline(always)]
+    fn seal_aside(&self, me: &SlotEntry) -> u32 {
+        seal_ipv6(me, self.source, (ASIDE, self.group))
+    }
+}
+
 /// The group that a request was for before it was set [`ASIDE`]; `None` where it is no request.
 #[inline(always)]
-pub(crate) fn group<P: Packet + ?Sized>(frame: &Frame<'_, P>) -> Option<Mac> {
+pub fn group<P: Packet + ?Sized>(frame: &Frame<'_, P>) -> Option<Mac> {
     match frame.ethernet.ethertype {
         packet::ARP => Some([0xff; 6]),
         packet::IPV6 => {
@@ -179,66 +233,67 @@ fn halves<const N: usize>(bytes: &[u8; N]) -> u32 {
     bytes.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum()
 }
 
+/// Whether [`crate::decide_request`] is for the frame, which `me` sends.
+#[inline(always)]
+pub fn asks<P: Packet + ?Sized>(packet: &P, me: &Identity) -> bool {
+    me.entry.flags & (L3 | ASK_ALL) == 0 && is_request(packet)
+}
+
 /// Whether the frame is a request for somebody else's address, to a group. Its own function, which leaves the verifier one bit: it would
 /// otherwise walk through all that follows for each way of not being one.
 #[inline(never)]
 fn is_request<P: Packet + ?Sized>(packet: &P) -> bool {
-    let request = |frame| ArpRequest::parse(&frame).is_some() || Solicitation::parse(&frame).is_some();
-    Frame::parse(packet).is_ok_and(request)
+    let request = |frame: &Frame<'_, P>| ArpRequest::parse(frame).is_some() || Solicitation::parse(frame).is_some();
+    Frame::parse(packet).is_ok_and(|frame| frame.ethernet.is_group() && request(&frame))
 }
 
-/// What becomes of what an endpoint sends to a group.
-pub(crate) enum Asked {
-    /// It is no request that anybody could be spared.
-    Nothing,
-    /// The wire alone is to hear it.
-    Wire,
-    /// It is answered in the name of `slot`, under `seal`.
-    Neighbour { slot: Slot, seal: u32 },
-}
-
-/// Judges a request of an endpoint. Whom it may not reach does not answer it.
-///
-/// # Errors
-/// The drop.
+/// Judges a request of an endpoint; `None` where it isn't one. Whom it may not reach does not answer it.
 #[inline(always)]
 pub(crate) fn by_endpoint<P: Packet + ?Sized>(
     frame: &Frame<'_, P>,
+    metadata: &Metadata,
     me: &Identity,
     tables: &impl Tables,
-) -> Result<Asked, Verdict> {
-    if me.entry.flags & (L3 | ASK_ALL) != 0 || !is_request(frame.packet) {
-        return Ok(Asked::Nothing);
+) -> Option<Result<Verdict, Verdict>> {
+    if me.entry.flags & (L3 | ASK_ALL) != 0 {
+        return None;
     }
-    if let Some(request) = ArpRequest::parse(frame) {
-        return neighbour(tables.ipv4(me.parent, request.target), me, tables, |entry| request.seal(entry));
-    }
-    if let Some(request) = Solicitation::parse(frame) {
-        return neighbour(tables.ipv6(me.parent, request.target), me, tables, |entry| request.seal(entry));
-    }
-    // One of the two it is.
-    Err(Verdict::Drop { slot: me.slot, reason: DropReason::Malformed })
+    let judged = if let Some(request) = ArpRequest::parse(frame) {
+        judge(&request, frame, metadata, me, tables)
+    } else {
+        judge(&Solicitation::parse(frame)?, frame, metadata, me, tables)
+    };
+    Some(judged.map_err(|reason| Verdict::Drop { slot: me.slot, reason }))
 }
 
 #[inline(always)]
-fn neighbour(
-    holder: Option<Slot>,
+fn judge<P: Packet + ?Sized>(
+    request: &impl Request,
+    frame: &Frame<'_, P>,
+    metadata: &Metadata,
     me: &Identity,
     tables: &impl Tables,
-    seal: impl FnOnce(&SlotEntry) -> u32,
-) -> Result<Asked, Verdict> {
-    let refuse = |reason| Err(Verdict::Drop { slot: me.slot, reason });
-    let Some(slot) = holder else {
-        return if me.entry.flags & INTERNAL != 0 { refuse(DropReason::Internal) } else { Ok(Asked::Wire) };
+) -> Result<Verdict, DropReason> {
+    sender::link(frame, metadata, &me.mac)?;
+    request.check(&me.entry, &me.mac)?;
+    let Some(slot) = request.holder(me.parent, tables) else {
+        if me.entry.flags & INTERNAL != 0 {
+            return Err(DropReason::Internal);
+        }
+        if me.group_interval != 0 && !tables.afford_group(me.slot, me.group_interval) {
+            return Err(DropReason::GroupRate);
+        }
+        return Ok(Verdict::Aside { seal: request.seal_aside(&me.entry) });
     };
     if slot == me.parent {
-        return refuse(DropReason::HostFilter);
+        return Err(DropReason::HostFilter);
     }
-    match tables.slot(slot).filter(|entry| entry.network == me.entry.network) {
-        None => refuse(DropReason::OtherNetwork),
-        Some(_) if me.entry.flags & PRIVATE != 0 => refuse(DropReason::Private),
-        Some(entry) => Ok(Asked::Neighbour { slot, seal: seal(entry) }),
+    let holder = tables.slot(slot).filter(|entry| entry.network == me.entry.network);
+    let holder = holder.ok_or(DropReason::OtherNetwork)?;
+    if me.entry.flags & PRIVATE != 0 {
+        return Err(DropReason::Private);
     }
+    Ok(Verdict::Answer { slot, seal: request.seal_reply(holder) })
 }
 
 /// In whose name, and under which seal, a request from the wire is answered; `None` where it isn't.
@@ -252,19 +307,14 @@ pub(crate) fn by_wire<P: Packet + ?Sized>(
         return None;
     }
     if let Some(request) = ArpRequest::parse(frame) {
-        return endpoint(tables.ipv4(me.parent, request.target)?, me, tables, |entry| request.seal(entry));
+        return endpoint(&request, me, tables);
     }
-    let request = Solicitation::parse(frame)?;
-    endpoint(tables.ipv6(me.parent, request.target)?, me, tables, |entry| request.seal(entry))
+    endpoint(&Solicitation::parse(frame)?, me, tables)
 }
 
 #[inline(always)]
-fn endpoint(
-    slot: Slot,
-    me: &Identity,
-    tables: &impl Tables,
-    seal: impl FnOnce(&SlotEntry) -> u32,
-) -> Option<(Slot, u32)> {
-    let entry = tables.slot(slot).filter(|_| slot != me.parent)?;
-    (entry.flags & (INTERNAL | L3 | ASK_ALL) == 0).then(|| (slot, seal(entry)))
+fn endpoint(request: &impl Request, me: &Identity, tables: &impl Tables) -> Option<(Slot, u32)> {
+    let slot = request.holder(me.parent, tables).filter(|&slot| slot != me.parent)?;
+    let entry = tables.slot(slot)?;
+    (entry.flags & (INTERNAL | L3 | ASK_ALL) == 0).then(|| (slot, request.seal_reply(entry)))
 }

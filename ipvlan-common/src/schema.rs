@@ -61,9 +61,21 @@ pub const EVENT_MAP: &str = "EVENTS";
 pub const MONITOR_MAP: &str = "MONITOR";
 /// Per-CPU array of one: [`crate::event::EventBudget`].
 pub const BUDGET_MAP: &str = "EVENT_BUDGET";
+/// Program array of one: [`SLAVE_REQUEST`], which all slaves share.
+pub const REQUEST_MAP: &str = "REQUEST";
 /// All of the shared maps.
-pub const MAPS: [&str; 9] =
-    [SLOT_MAP, IPV4_MAP, IPV6_MAP, TRAFFIC_MAP, DROP_MAP, GROUP_MAP, EVENT_MAP, MONITOR_MAP, BUDGET_MAP];
+pub const MAPS: [&str; 10] = [
+    SLOT_MAP,
+    IPV4_MAP,
+    IPV6_MAP,
+    TRAFFIC_MAP,
+    DROP_MAP,
+    GROUP_MAP,
+    EVENT_MAP,
+    MONITOR_MAP,
+    BUDGET_MAP,
+    REQUEST_MAP,
+];
 
 /// Ring buffer of aya-log's, where the programs are built with the feature `log`; the crate names it. Nothing relies on it.
 pub const LOG_MAP: &str = "AYA_LOGS";
@@ -86,5 +98,7 @@ pub const PARENT_XDP: &str = "parent_xdp";
 /// All programs that are attached.
 pub const PROGRAMS: [&str; 6] =
     [SLAVE_EGRESS, SLAVE_INGRESS, PARENT_INGRESS, PARENT_EGRESS, LOOPBACK_EGRESS, PARENT_XDP];
+/// Called by the first, where the frame may be a request for a neighbour.
+pub const SLAVE_REQUEST: &str = "slave_request";
 /// Run, never attached: says where a socket's netns is.
 pub const SOCKET_NETNS: &str = "socket_netns";

@@ -17,36 +17,6 @@ const WORD: usize = size_of::<u64>();
 /// The seal of a frame of `sender`.
 #[inline(always)]
 pub fn seal<P: Packet + ?Sized>(frame: &Frame<'_, P>, sender: &SlotEntry) -> u32 {
-    seal_to(frame, frame.ethernet.destination, frame.ethernet.is_group(), sender)
-}
-
-/// The seal of an ARP message, with its Ethernet header, from `source` to the one receiver at `mac`.
-#[inline(always)]
-pub(crate) fn seal_arp(sender: &SlotEntry, source: [u8; 4], (mac, destination): (Mac, [u8; 4])) -> u32 {
-    let mut hash = SipHash13::new(sender.key);
-    hash.write(pair(source, destination));
-    finish(hash, mac, packet::ARP)
-}
-
-/// The seal of an IPv6 packet from `source` to the one receiver at `mac`.
-#[inline(always)]
-pub(crate) fn seal_ipv6(sender: &SlotEntry, source: [u8; 16], (mac, destination): (Mac, [u8; 16])) -> u32 {
-    let mut hash = SipHash13::new(sender.key);
-    for address in [source, destination] {
-        hash.write(word(&address, 0));
-        hash.write(word(&address, 8));
-    }
-    finish(hash, mac, packet::IPV6)
-}
-
-/// The seal of a frame that is to have this receiver.
-#[inline(always)]
-pub(crate) fn seal_to<P: Packet + ?Sized>(
-    frame: &Frame<'_, P>,
-    destination: Mac,
-    is_group: bool,
-    sender: &SlotEntry,
-) -> u32 {
     let mut hash = SipHash13::new(sender.key);
     // The host routes it: it gets new MACs, and NAT may change the source.
     let routed = sender.flags & L3 != 0;
@@ -75,10 +45,29 @@ pub(crate) fn seal_to<P: Packet + ?Sized>(
         }
         _ => {}
     }
-    if !routed && is_group {
+    if !routed && frame.ethernet.is_group() {
         hash.write(digest(frame.packet, sender.key));
     }
-    finish(hash, if routed { [0; 6] } else { destination }, frame.ethernet.ethertype)
+    finish(hash, if routed { [0; 6] } else { frame.ethernet.destination }, frame.ethernet.ethertype)
+}
+
+/// The seal of an ARP message, with its Ethernet header, from `source` to the one receiver at `mac`.
+#[inline(always)]
+pub(crate) fn seal_arp(sender: &SlotEntry, source: [u8; 4], (mac, destination): (Mac, [u8; 4])) -> u32 {
+    let mut hash = SipHash13::new(sender.key);
+    hash.write(pair(source, destination));
+    finish(hash, mac, packet::ARP)
+}
+
+/// The seal of an IPv6 packet from `source` to the one receiver at `mac`.
+#[inline(always)]
+pub(crate) fn seal_ipv6(sender: &SlotEntry, source: [u8; 16], (mac, destination): (Mac, [u8; 16])) -> u32 {
+    let mut hash = SipHash13::new(sender.key);
+    for address in [source, destination] {
+        hash.write(word(&address, 0));
+        hash.write(word(&address, 8));
+    }
+    finish(hash, mac, packet::IPV6)
 }
 
 #[inline(always)]

@@ -18,23 +18,15 @@ const ROUTER_ALERT: [u8; 4] = [148, 4, 0, 0];
 ///
 /// # Errors
 /// The reason to drop it.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn check<P: Packet + ?Sized>(
     frame: &Frame<'_, P>,
     metadata: &Metadata,
     me: &SlotEntry,
     mac: &Mac,
 ) -> Result<(), DropReason> {
+    link(frame, metadata, mac)?;
     let ethernet = &frame.ethernet;
-    if ethernet.source != *mac {
-        return Err(DropReason::SourceMac);
-    }
-    if metadata.vlan.is_some() || packet::VLAN.contains(&ethernet.ethertype) {
-        return Err(DropReason::VlanTag);
-    }
-    if metadata.protocol != ethernet.ethertype {
-        return Err(DropReason::ProtocolMismatch);
-    }
     // A group is known by its MAC: a packet to a group in any other frame is refused as a mismatch below.
     if me.flags & MULTICAST_OFF != 0 && frame.is_dispensable_group() {
         return Err(DropReason::Multicast);
@@ -52,6 +44,22 @@ pub(crate) fn check<P: Packet + ?Sized>(
         }
         _ => Err(DropReason::EtherType),
     }
+}
+
+/// Judges what doesn't depend on the protocol.
+#[inline(always)]
+pub(crate) fn link<P: ?Sized>(frame: &Frame<'_, P>, metadata: &Metadata, mac: &Mac) -> Result<(), DropReason> {
+    let ethernet = &frame.ethernet;
+    if ethernet.source != *mac {
+        return Err(DropReason::SourceMac);
+    }
+    if metadata.vlan.is_some() || packet::VLAN.contains(&ethernet.ethertype) {
+        return Err(DropReason::VlanTag);
+    }
+    if metadata.protocol != ethernet.ethertype {
+        return Err(DropReason::ProtocolMismatch);
+    }
+    Ok(())
 }
 
 /// Own requests, replies and announcements pass, and so does probing for the own address (RFC 5227).

@@ -3,11 +3,11 @@
 use crate::{
     DropReason, Hook, Identity, Slot, SlotEntry, claim,
     packet::{Ethernet, Frame, Metadata, Packet},
-    resolve::{self, Asked},
-    seal::{seal, seal_to},
+    resolve,
+    seal::seal,
     sender,
     tables::Tables,
-    types::{INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, VEPA, WIRE},
+    types::{INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, VEPA, WIRE},
 };
 
 /// What becomes of a frame.
@@ -41,11 +41,8 @@ pub enum Verdict {
         /// The seal.
         seal: u32,
     },
-    /// As [`Self::Open`], for such a request, which is to all on the wire again.
-    OpenTo {
-        /// Its receivers.
-        group: Mac,
-    },
+    /// As [`Self::Open`], for such a request, which is to its [`resolve::group`] again.
+    Restore,
     /// Refused, and counted for `slot`.
     Drop {
         /// The sender where the seal names one, else the hook's own.
@@ -92,6 +89,21 @@ pub fn decide<P: Packet + ?Sized>(
     verdict
 }
 
+/// What [`decide`] says at a slave's egress of what [`resolve::asks`]; of anything else, that it is malformed.
+#[inline(always)]
+pub fn decide_request<P: Packet + ?Sized>(
+    packet: &P,
+    metadata: &Metadata,
+    me: &Identity,
+    tables: &impl Tables,
+) -> Verdict {
+    let frame = Frame::parse(packet).ok().filter(|_| !metadata.unfinished);
+    match frame.and_then(|frame| resolve::by_endpoint(&frame, metadata, me, tables)) {
+        Some(Ok(verdict) | Err(verdict)) => verdict,
+        None => Verdict::Drop { slot: me.slot, reason: DropReason::Malformed },
+    }
+}
+
 /// `Err` is a drop, so that `?` leaves at the first rule broken.
 type Judged = Result<Verdict, Verdict>;
 
@@ -111,15 +123,13 @@ fn slave_egress<P: Packet + ?Sized>(
     if metadata.unfinished {
         return refuse(me.slot, DropReason::Malformed);
     }
+    if let Some(judged) = resolve::by_endpoint(frame, metadata, me, tables) {
+        return judged;
+    }
     if let Err(reason) = sender::check(frame, metadata, &me.entry, &me.mac) {
         return refuse(me.slot, reason);
     }
-    let is_group = frame.ethernet.is_group();
-    let asked = if is_group { resolve::by_endpoint(frame, me, tables)? } else { Asked::Nothing };
-    if let Asked::Neighbour { slot, seal } = asked {
-        return Ok(Verdict::Answer { slot, seal });
-    }
-    let costs = is_group || frame.ethernet.destination == resolve::ASIDE;
+    let costs = frame.ethernet.is_group();
     if me.group_interval != 0 && costs && !tables.afford_group(me.slot, me.group_interval) {
         return refuse(me.slot, DropReason::GroupRate);
     }
@@ -133,17 +143,7 @@ fn slave_egress<P: Packet + ?Sized>(
             return refuse(me.slot, DropReason::Internal);
         }
     }
-    // Computed in one place for both: it is long.
-    let (destination, seal_group) = if let Asked::Wire = asked {
-        (resolve::ASIDE, false)
-    } else {
-        (frame.ethernet.destination, is_group)
-    };
-    let seal = seal_to(frame, destination, seal_group, &me.entry);
-    Ok(match asked {
-        Asked::Wire => Verdict::Aside { seal },
-        _ => Verdict::Seal { slot: me.slot, seal },
-    })
+    Ok(sealed(frame, me))
 }
 
 /// Under the seal of the hook's own slot.
@@ -316,13 +316,12 @@ fn parent_egress<P: Packet + ?Sized>(
     let Some(sender) = sealed_by(frame, metadata, tables) else {
         return unsealed(frame, metadata, me, tables);
     };
-    let aside = frame.ethernet.destination == resolve::ASIDE;
-    let Some(group) = aside.then(|| resolve::group(frame)).flatten() else {
-        return to_wire(frame, metadata, sender, me, tables);
-    };
-    let restored = Ethernet { destination: group, ..frame.ethernet };
-    to_wire(&Frame { ethernet: restored, ..*frame }, metadata, sender, me, tables)?;
-    Ok(Verdict::OpenTo { group })
+    let is_aside = frame.ethernet.destination == resolve::ASIDE;
+    let group = if is_aside { resolve::group(frame) } else { None };
+    let destination = group.unwrap_or(frame.ethernet.destination);
+    let restored = Frame { ethernet: Ethernet { destination, ..frame.ethernet }, ..*frame };
+    let verdict = to_wire(&restored, metadata, sender, me, tables)?;
+    Ok(if group.is_some() { Verdict::Restore } else { verdict })
 }
 
 /// What an endpoint sends to the wire.

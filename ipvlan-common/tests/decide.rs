@@ -200,7 +200,7 @@ proptest! {
                     prop_assert!(matches!(verdict, Verdict::Pass | Verdict::Drop { .. }), "{:?}", verdict);
                 }
                 Hook::SlaveIngress => prop_assert!(matches!(verdict, Verdict::Open | Verdict::Drop { .. }), "{:?}", verdict),
-                Hook::ParentIngress => prop_assert!(!matches!(verdict, Verdict::Open | Verdict::OpenTo { .. } | Verdict::Aside { .. }), "{:?}", verdict),
+                Hook::ParentIngress => prop_assert!(!matches!(verdict, Verdict::Open | Verdict::Restore | Verdict::Aside { .. }), "{:?}", verdict),
                 Hook::ParentEgress => prop_assert!(!is_sealed(verdict)),
             }
         }

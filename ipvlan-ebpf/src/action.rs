@@ -17,6 +17,9 @@ use crate::{
 /// As TCX it reads "next", as a classifier "no opinion": other programs on the device still run.
 pub(crate) const GO_ON: i32 = TC_ACT_UNSPEC;
 
+/// For what can't be: dropped, for nobody's account.
+pub(crate) const NOWHERE: i32 = TC_ACT_SHOT;
+
 /// Carries a verdict out and counts it.
 #[inline(always)]
 pub(crate) fn act(verdict: Verdict, hook: Hook, skb: *mut __sk_buff, me: &Identity) -> i32 {
@@ -51,9 +54,9 @@ pub(crate) fn act(verdict: Verdict, hook: Hook, skb: *mut __sk_buff, me: &Identi
             seal::set(skb, me.slot, seal);
             GO_ON
         }
-        Verdict::OpenTo { group } => {
+        Verdict::Restore => {
             count_traffic(hook, skb, me.slot);
-            answer::address(skb, group);
+            answer::restore(skb);
             seal::clear(skb);
             GO_ON
         }

@@ -7,7 +7,7 @@ use aya_ebpf::{
 use ipvlan_common::{
     Hook,
     packet::Frame,
-    resolve::{ArpRequest, Solicitation},
+    resolve::{self, ArpRequest, Solicitation},
     types::Mac,
 };
 
@@ -29,6 +29,15 @@ pub(crate) fn write(skb: *mut __sk_buff, mac: &Mac) {
 #[inline(always)]
 pub(crate) fn address(skb: *mut __sk_buff, destination: Mac) {
     store(skb, &destination);
+}
+
+/// Sends it to its group again.
+#[inline(always)]
+pub(crate) fn restore(skb: *mut __sk_buff) {
+    let packet = packet::Frame::new(skb);
+    if let Some(group) = Frame::parse(&packet).ok().and_then(|frame| resolve::group(&frame)) {
+        address(skb, group);
+    }
 }
 
 /// Has it go back to where it came from: up an endpoint's stack, or out to the wire.

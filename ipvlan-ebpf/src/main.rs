@@ -16,6 +16,7 @@ mod metadata;
 mod netns;
 mod packet;
 mod report;
+mod request;
 mod seal;
 mod xdp;
 
@@ -24,31 +25,41 @@ use aya_ebpf::{
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use ipvlan_common::Hook;
+use ipvlan_common::{Hook, Identity, Verdict};
 
 #[classifier]
 fn slave_egress(ctx: TcContext) -> i32 {
-    run(Hook::SlaveEgress, ctx.skb.skb)
+    let me = identity::load();
+    request::hand_over(&ctx, &me);
+    run(Hook::SlaveEgress, ctx.skb.skb, &request::asks_all(me))
+}
+
+/// Called by the program above.
+#[classifier]
+fn slave_request(ctx: TcContext) -> i32 {
+    let skb = ctx.skb.skb;
+    let Some(me) = request::asker(skb) else { return action::NOWHERE };
+    carry_out(request::judge(skb, &me), Hook::SlaveEgress, skb, &packet::Frame::new(skb), &me)
 }
 
 #[classifier]
 fn slave_ingress(ctx: TcContext) -> i32 {
-    run(Hook::SlaveIngress, ctx.skb.skb)
+    run(Hook::SlaveIngress, ctx.skb.skb, &identity::load())
 }
 
 #[classifier]
 fn parent_ingress(ctx: TcContext) -> i32 {
-    run(Hook::ParentIngress, ctx.skb.skb)
+    run(Hook::ParentIngress, ctx.skb.skb, &identity::load())
 }
 
 #[classifier]
 fn parent_egress(ctx: TcContext) -> i32 {
-    run(Hook::ParentEgress, ctx.skb.skb)
+    run(Hook::ParentEgress, ctx.skb.skb, &identity::load())
 }
 
 #[classifier]
 fn loopback_egress(ctx: TcContext) -> i32 {
-    run(Hook::LoopbackEgress, ctx.skb.skb)
+    run(Hook::LoopbackEgress, ctx.skb.skb, &identity::load())
 }
 
 #[xdp]
@@ -63,18 +74,23 @@ fn socket_netns(ctx: TcContext) -> i32 {
 }
 
 #[inline(always)]
-fn run(hook: Hook, skb: *mut __sk_buff) -> i32 {
-    let me = identity::load();
+fn run(hook: Hook, skb: *mut __sk_buff, me: &Identity) -> i32 {
     let frame = packet::Frame::new(skb);
-    let verdict = ipvlan_common::decide(hook, &frame, &metadata::read(hook, skb, &me), &me, &maps::Maps);
+    let verdict = ipvlan_common::decide(hook, &frame, &metadata::read(hook, skb, me), me, &maps::Maps);
+    carry_out(verdict, hook, skb, &frame, me)
+}
+
+#[inline(always)]
+#[cfg_attr(not(any(feature = "log", feature = "faulty")), expect(unused_variables, reason = "only those builds look at the frame"))]
+fn carry_out(verdict: Verdict, hook: Hook, skb: *mut __sk_buff, frame: &packet::Frame, me: &Identity) -> i32 {
     #[cfg(feature = "log")]
-    log::verdict(&frame, hook, &me, &verdict);
+    log::verdict(frame, hook, me, &verdict);
     #[cfg(feature = "faulty")]
-    if fault::forgives(&verdict, &me) {
-        fault::accept(hook, skb, &frame, &me);
+    if fault::forgives(&verdict, me) {
+        fault::accept(hook, skb, frame, me);
         return action::GO_ON;
     }
-    action::act(verdict, hook, skb, &me)
+    action::act(verdict, hook, skb, me)
 }
 
 #[panic_handler]

@@ -4,7 +4,7 @@ use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     helpers::generated::bpf_ktime_get_ns,
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, ProgramArray, RingBuf},
 };
 use ipvlan_common::{
     Slot, SlotEntry,
@@ -15,7 +15,7 @@ use ipvlan_common::{
 };
 
 #[map]
-static SLOTS: Array<SlotEntry> = Array::pinned(SLOT_COUNT, 0);
+pub(crate) static SLOTS: Array<SlotEntry> = Array::pinned(SLOT_COUNT, 0);
 #[map]
 static IPV4: HashMap<Ipv4Key, Slot> = HashMap::pinned(ADDRESSES, BPF_F_NO_PREALLOC);
 #[map]
@@ -35,6 +35,9 @@ pub(crate) static EVENTS: RingBuf = RingBuf::pinned(EVENT_BYTES, 0);
 pub(crate) static MONITOR: Array<u64> = Array::pinned(1, 0);
 #[map]
 pub(crate) static EVENT_BUDGET: PerCpuArray<EventBudget> = PerCpuArray::pinned(1, 0);
+
+#[map]
+pub(crate) static REQUEST: ProgramArray = ProgramArray::pinned(1, 0);
 
 /// The maps as a verdict sees them.
 pub(crate) struct Maps;

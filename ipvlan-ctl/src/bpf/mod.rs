@@ -21,7 +21,7 @@ mod xdp;
 
 use std::{net::Ipv6Addr, path::Path};
 
-use aya::programs::XdpMode;
+use aya::{maps::{MapData, ProgramArray}, programs::XdpMode};
 pub use cost::Cost;
 pub use error::BpfError;
 pub use events::{Events, Lost};
@@ -250,6 +250,7 @@ impl Dataplane {
     /// Where the kernel refuses a program or its place.
     pub fn attach_parent(&self, id: &ParentIdentity, ifname: &str) -> Result<(), BpfError> {
         let identity = Identity { netns: netns::of_sockets_here(&self.pins)?, ..id.identity() };
+        self.share()?;
         attach::attach(&self.pins, &identity, LOOPBACK, &attach::LOOPBACK)?;
         attach::attach(&self.pins, &identity, ifname, &attach::PARENT)
     }
@@ -261,6 +262,20 @@ impl Dataplane {
     pub fn attach_xdp(&self, id: &ParentIdentity, ifname: &str, generic: bool) -> Result<(), BpfError> {
         let mode = if generic { XdpMode::Skb } else { XdpMode::Driver };
         xdp::attach(&self.pins, &id.identity(), ifname, mode)
+    }
+
+    /// Puts the program that answers requests for neighbours where all slaves' find it.
+    ///
+    /// # Errors
+    /// Where the kernel refuses it.
+    #[doc(hidden)]
+    pub fn share(&self) -> Result<(), BpfError> {
+        let mut object = object::load(&self.pins, &Identity::default())?;
+        let program = object::program(&mut object, schema::SLAVE_REQUEST)?;
+        let program = program.fd().map_err(error::refused(schema::SLAVE_REQUEST, "share", None))?;
+        tables::open::<ProgramArray<MapData>>(&self.pins, schema::REQUEST_MAP)?
+            .set(0, program, 0)
+            .map_err(tables::map(schema::REQUEST_MAP, "write"))
     }
 
     /// The programs for `identity`, on the shared maps.

@@ -162,13 +162,13 @@ fn parent_egress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
         return hosts_own(input, world);
     };
     let frame = match verdict {
-        Verdict::OpenTo { group } => {
+        Verdict::Restore => {
             keep(input.frame.starts_with(&ASIDE), "to all that was set aside")?;
-            addressed(input.frame, group)
+            addressed(input.frame, group(input.frame).ok_or("no request, and yet restored")?)
         }
         _ => input.frame.to_vec(),
     };
-    keep(matches!(verdict, Verdict::Open | Verdict::OpenTo { .. }), "accepted by opening")?;
+    keep(matches!(verdict, Verdict::Open | Verdict::Restore), "accepted by opening")?;
     keep(sender.flags & INTERNAL == 0, "internal, to the wire")?;
     let limited = sender.flags & (MULTICAST_LOCAL | MULTICAST_OFF) != 0;
     keep(!limited || !is_plain_group(&frame), "multicast that stays here")?;
@@ -177,6 +177,20 @@ fn parent_egress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     }
     let source = addresses(input.frame).and_then(|(source, _)| holder(world, source));
     keep(source.is_none_or(|it| it == input.metadata.tc_index), "l3, no other endpoint's source")
+}
+
+/// All on the wire that such a request is for.
+fn group(frame: &[u8]) -> Option<Mac> {
+    let payload = ethernet(frame)?;
+    match payload.ether_type() {
+        EtherType::ARP => Some([0xff; 6]),
+        EtherType::IPV6 => {
+            let ip = Ipv6HeaderSlice::from_slice(payload.payload_slice()).ok()?;
+            let [a, b, c, d] = *ip.destination().last_chunk()?;
+            ip.destination_addr().is_multicast().then_some([0x33, 0x33, a, b, c, d])
+        }
+        _ => None,
+    }
 }
 
 fn parent_xdp(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {

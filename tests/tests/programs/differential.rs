@@ -141,7 +141,7 @@ impl Seen {
     }
 }
 
-const ACCEPTED: [&str; 8] = ["PASS", "SEAL", "RESEAL", "OPEN", "DELIVER", "ANSWER", "ASIDE", "OPEN-TO"];
+const ACCEPTED: [&str; 8] = ["PASS", "SEAL", "RESEAL", "OPEN", "DELIVER", "ANSWER", "ASIDE", "RESTORE"];
 
 fn is_accepted(name: &str) -> bool {
     ACCEPTED.contains(&name)
@@ -149,7 +149,7 @@ fn is_accepted(name: &str) -> bool {
 
 /// The hook, and the verdict or the reason to drop.
 fn outcome(row: &Row) -> (&'static str, &'static str) {
-    let [pass, seal, reseal, open, deliver, answer, aside, open_to] = ACCEPTED;
+    let [pass, seal, reseal, open, deliver, answer, aside, restore] = ACCEPTED;
     let name = match row.verdict {
         Verdict::Pass => pass,
         Verdict::Seal { slot, .. } if slot == row.me => seal,
@@ -158,7 +158,7 @@ fn outcome(row: &Row) -> (&'static str, &'static str) {
         Verdict::Deliver { .. } => deliver,
         Verdict::Answer { .. } => answer,
         Verdict::Aside { .. } => aside,
-        Verdict::OpenTo { .. } => open_to,
+        Verdict::Restore => restore,
         Verdict::Drop { reason, .. } => reason.name(),
     };
     (row.hook.name(), name)

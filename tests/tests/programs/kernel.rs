@@ -12,9 +12,11 @@ use aya::{
     maps::{Array, Map, MapData, ProgramArray},
     programs::{ProgramFd, SchedClassifier, Xdp},
 };
-use ipvlan_common::{Hook, Identity, Slot, Verdict, resolve, schema};
+use etherparse::{EtherType, Ethernet2Slice, Ipv6HeaderSlice};
+use ipvlan_common::{Hook, Identity, Slot, Verdict, resolve, schema, types::Mac};
 use ipvlan_ctl::bpf::{Counters, Dataplane, PRIME};
 use ipvlan_fuzz::request::Request;
+use ipvlan_tests::frame::BROADCAST;
 
 use crate::{
     rows::{Origin, Row},
@@ -72,6 +74,7 @@ impl Kernel {
     pub(crate) fn new() -> Result<Self> {
         let pins = Path::new("/sys/fs/bpf").join(format!("ipvlan-test-{}", std::process::id()));
         let mut dataplane = Dataplane::create(&pins, schema::CAPACITY)?;
+        dataplane.share()?;
         let parent = world::parent();
         dataplane.register_slot(parent.slot, parent.entry())?;
         for ip in [IpAddr::from(world::HOST), IpAddr::from(world::HOST6)] {
@@ -277,6 +280,16 @@ fn program<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifi
     Ok(object.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?)
 }
 
+/// Those whom a request was for before it was set aside, whether or not the rest of it holds.
+fn group(frame: &[u8]) -> Result<Mac> {
+    let ethernet = Ethernet2Slice::from_slice_without_fcs(frame)?;
+    if ethernet.ether_type() == EtherType::ARP {
+        return Ok(BROADCAST);
+    }
+    let [.., a, b, c, d] = Ipv6HeaderSlice::from_slice(ethernet.payload_slice())?.destination();
+    Ok([0x33, 0x33, a, b, c, d])
+}
+
 /// What the row's verdict makes of its frame; adds what it counts.
 pub(crate) fn expect(counters: &mut [Counters], row: &Row) -> Result<Outcome> {
     let me = row.me;
@@ -299,7 +312,8 @@ pub(crate) fn expect(counters: &mut [Counters], row: &Row) -> Result<Outcome> {
             requests.1 = Kernel::RUNS;
             ((me, seal), vec![me])
         }
-        Verdict::OpenTo { group } => {
+        Verdict::Restore => {
+            let group = group(&frame)?;
             frame.splice(..group.len(), group);
             ((0, 0), vec![me])
         }

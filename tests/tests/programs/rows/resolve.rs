@@ -108,8 +108,6 @@ fn on_their_way() -> Result<Vec<Row>> {
     let for_peer6 = frame::who_has(MAC, ip6(A), ip6(B))?;
     let from_wire = arp(Link::broadcast(LAN_MAC), Op::REQUEST, LAN_MAC, LAN, ip4(A))?;
     let from_wire6 = frame::who_has(LAN_MAC, LAN6, ip6(A))?;
-    let [.., x, y, z] = LAN6.octets();
-    let group6 = [0x33, 0x33, 0xff, x, y, z];
     let arrives = |name, frame| row(name, SlaveIngress, A, by(B), frame, Verdict::Open);
     let leaves = |name, slot, frame, verdict| row(name, ParentEgress, PARENT, by(slot), frame, verdict);
     let as_peer = aside(&arp(TO_ALL, Op::REQUEST, MAC, ip4(B), LAN)?);
@@ -120,8 +118,8 @@ fn on_their_way() -> Result<Vec<Row>> {
         arrives("a peer's advertisement", reply(&for_peer6)?),
         leaves("a reply for the LAN", A, reply(&from_wire)?, Verdict::Open),
         leaves("an advertisement for the LAN", A, reply(&from_wire6)?, Verdict::Open),
-        leaves("a request for the LAN", A, aside(&request), Verdict::OpenTo { group: BROADCAST }),
-        leaves("a request for the LAN, IPv6", A, aside(&request6), Verdict::OpenTo { group: group6 }),
+        leaves("a request for the LAN", A, aside(&request), Verdict::Restore),
+        leaves("a request for the LAN, IPv6", A, aside(&request6), Verdict::Restore),
         leaves("no request, to where requests go", A, data, Verdict::Open),
         leaves("a request in a peer's name", A, as_peer, drop_for(A, ArpSpoof)),
         leaves("a request from inside", INNER, inner, drop_for(INNER, Flood)),
