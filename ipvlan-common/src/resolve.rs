@@ -82,7 +82,6 @@ impl ArpRequest {
         put(&mut frame, Arp::TARGET, &self.sender);
         frame
     }
-
 }
 
 impl Request for ArpRequest {
@@ -243,7 +242,8 @@ pub fn asks<P: Packet + ?Sized>(packet: &P, me: &Identity) -> bool {
 /// otherwise walk through all that follows for each way of not being one.
 #[inline(never)]
 fn is_request<P: Packet + ?Sized>(packet: &P) -> bool {
-    let request = |frame: &Frame<'_, P>| ArpRequest::parse(frame).is_some() || Solicitation::parse(frame).is_some();
+    let request =
+        |frame: &Frame<'_, P>| ArpRequest::parse(frame).is_some() || Solicitation::parse(frame).is_some();
     Frame::parse(packet).is_ok_and(|frame| frame.ethernet.is_group() && request(&frame))
 }
 

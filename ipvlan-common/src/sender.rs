@@ -48,7 +48,11 @@ pub(crate) fn check<P: Packet + ?Sized>(
 
 /// Judges what doesn't depend on the protocol.
 #[inline(always)]
-pub(crate) fn link<P: ?Sized>(frame: &Frame<'_, P>, metadata: &Metadata, mac: &Mac) -> Result<(), DropReason> {
+pub(crate) fn link<P: ?Sized>(
+    frame: &Frame<'_, P>,
+    metadata: &Metadata,
+    mac: &Mac,
+) -> Result<(), DropReason> {
     let ethernet = &frame.ethernet;
     if ethernet.source != *mac {
         return Err(DropReason::SourceMac);

@@ -81,7 +81,10 @@ fn run(hook: Hook, skb: *mut __sk_buff, me: &Identity) -> i32 {
 }
 
 #[inline(always)]
-#[cfg_attr(not(any(feature = "log", feature = "faulty")), expect(unused_variables, reason = "only those builds look at the frame"))]
+#[cfg_attr(
+    not(any(feature = "log", feature = "faulty")),
+    expect(unused_variables, reason = "only those builds look at the frame")
+)]
 fn carry_out(verdict: Verdict, hook: Hook, skb: *mut __sk_buff, frame: &packet::Frame, me: &Identity) -> i32 {
     #[cfg(feature = "log")]
     log::verdict(frame, hook, me, &verdict);

@@ -4,10 +4,7 @@
 use core::ptr;
 
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
-use ipvlan_common::{
-    Hook, Identity, Slot, SlotEntry, Verdict, decide_request, resolve,
-    types::ASK_ALL,
-};
+use ipvlan_common::{Hook, Identity, Slot, SlotEntry, Verdict, decide_request, resolve, types::ASK_ALL};
 
 use crate::{
     maps::{Maps, REQUEST, SLOTS},
@@ -28,7 +25,8 @@ pub(crate) fn hand_over(ctx: &TcContext, me: &Identity) {
     let [a, b, c, d, e, f] = me.mac;
     let slots = u32::from(me.slot) | u32::from(me.parent) << Slot::BITS;
     let [g, h] = me.pad;
-    let words = [slots, me.group_interval, u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])];
+    let words =
+        [slots, me.group_interval, u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])];
     for (index, word) in words.into_iter().enumerate() {
         // SAFETY: the kernel hands every classifier a valid context, with five scratch words.
         let scratch = unsafe { &raw mut (*skb).cb[index] };

@@ -21,7 +21,10 @@ mod xdp;
 
 use std::{net::Ipv6Addr, path::Path};
 
-use aya::{maps::{MapData, ProgramArray}, programs::XdpMode};
+use aya::{
+    maps::{MapData, ProgramArray},
+    programs::XdpMode,
+};
 pub use cost::Cost;
 pub use error::BpfError;
 pub use events::{Events, Lost};

@@ -7,8 +7,8 @@ use ipvlan_common::{
     DropReason, Slot, SlotEntry,
     event::EventBudget,
     schema::{
-        BUDGET_MAP, DROP_MAP, EVENT_BYTES, EVENT_MAP, GROUP_MAP, IPV4_MAP, IPV6_MAP, MONITOR_MAP, REQUEST_MAP,
-        SLOT_MAP, TRAFFIC_MAP, entries,
+        BUDGET_MAP, DROP_MAP, EVENT_BYTES, EVENT_MAP, GROUP_MAP, IPV4_MAP, IPV6_MAP, MONITOR_MAP,
+        REQUEST_MAP, SLOT_MAP, TRAFFIC_MAP, entries,
     },
     types::{DropKey, Ipv4Key, Ipv6Key, Traffic},
 };

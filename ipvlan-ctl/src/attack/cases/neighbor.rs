@@ -5,14 +5,15 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::Result;
 use etherparse::{ArpOperation, IpNumber};
 use ipvlan_common::DropReason::{
-    ArpSpoof, DhcpServer, EtherType, HeaderChain, NdFragment, NdSpoof, RouterMessage, SourceIpv6,
+    ArpSpoof, DhcpServer, EtherType, HeaderChain, HostFilter, Internal, NdFragment, NdSpoof, OtherNetwork,
+    RouterMessage, SourceIpv6,
 };
 
 use super::{BOTH, V4, V6, group_or_nothing};
 use crate::{
     attack::{
         case::{Build, Case, Class, Expect},
-        setting::{Family, Setting},
+        setting::{Family, Place, Setting},
         world::{Who, World},
     },
     sandbox::{
@@ -58,16 +59,22 @@ pub(super) const CASES: &[Case] = &[
         "arp-scan",
         "a request of its own for an address that nobody has",
         V4,
-        |world, _, marker| {
-            claim(
-                ArpOperation::REQUEST,
-                PARENT_MAC,
-                world.attacker.ipv4,
-                world.attacker.network.ipv4(200),
-                marker,
-            )
-        },
-        group_or_nothing,
+        |world, _, marker| ask(world, world.attacker.network.ipv4(200), marker),
+        asks_the_wire,
+    ),
+    Class::Neighbor.sends(
+        "arp-ask-host",
+        "a request of its own for the host's address",
+        V4,
+        |world, _, marker| ask(world, world.attacker.network.ipv4(HOST), marker),
+        |_| Expect::drop(&[HostFilter, EtherType]),
+    ),
+    Class::Neighbor.sends(
+        "arp-ask-other",
+        "a request of its own for another network's address",
+        V4,
+        |world, _, marker| ask(world, world.other.ipv4, marker),
+        |_| Expect::drop(&[OtherNetwork, EtherType]),
     ),
     nd(
         "na-peer",
@@ -227,6 +234,19 @@ fn claim(
     marker: &[u8],
 ) -> Result<Vec<u8>> {
     frame::arp(ALL, Arp { operation, sender_mac, sender, target }, marker)
+}
+
+fn ask(world: &World, target: Ipv4Addr, marker: &[u8]) -> Result<Vec<u8>> {
+    claim(ArpOperation::REQUEST, PARENT_MAC, world.attacker.ipv4, target, marker)
+}
+
+/// A request that nobody here can answer spares them: the wire alone hears it.
+fn asks_the_wire(setting: Setting) -> Expect {
+    if setting.is_l2() && !setting.internal {
+        Expect::pass(&[Place::Wire])
+    } else {
+        Expect::drop(&[Internal, EtherType])
+    }
 }
 
 /// A solicitation for a peer, behind an extension header.

@@ -30,6 +30,7 @@ impl Crowd {
     pub(crate) fn new(endpoints: u16) -> Result<Self> {
         let pins = Path::new("/sys/fs/bpf").join(format!("ipvlan-bench-{}-{endpoints}", std::process::id()));
         let mut dataplane = Dataplane::create(&pins, endpoints + PARENT)?;
+        dataplane.share()?;
         dataplane.register_slot(PARENT, parent().entry())?;
         for endpoint in (0..endpoints).map(endpoint) {
             dataplane.register_slot(endpoint.slot, endpoint.entry())?;

@@ -9,7 +9,7 @@ use ipvlan_common::{
     Hook::{ParentEgress, ParentIngress, SlaveEgress, SlaveIngress},
     Slot, Verdict,
 };
-use ipvlan_tests::frame::{self, BROADCAST, Link};
+use ipvlan_tests::frame::{self, Link};
 
 use super::{NONE, NONE6, Row, SEALED, SHARED, TO_ALL, UNSEALED, arp, aside, by, drop_for, row};
 use crate::{
