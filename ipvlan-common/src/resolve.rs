@@ -6,7 +6,7 @@
 
 use crate::{
     DropReason, Identity, Slot, SlotEntry, Verdict, nd,
-    packet::{self, ARP_LEN, Arp, ETHERNET_LEN, Frame, ICMPV6, Ipv6, Metadata, Packet, part},
+    packet::{self, Arp, ETHERNET_LEN, Frame, ICMPV6, Ipv6, Metadata, Packet, part},
     seal::{seal_arp, seal_ipv6},
     sender,
     tables::Tables,
@@ -16,13 +16,14 @@ use crate::{
 /// Stands for the group in a request that goes to the wire alone: ipvlan hands any unicast frame to the parent. Locally administered.
 pub const ASIDE: Mac = *b"\x02asked";
 
-/// Length of an ARP message with its Ethernet header.
-pub const ARP_REPLY_LEN: usize = ETHERNET_LEN + ARP_LEN;
-/// Length of an advertisement with one option, and its headers.
-pub const ADVERTISEMENT_LEN: usize = Ipv6::START + MESSAGE_LEN;
+/// Length of either message with one option, and its headers.
+const SOLICITATION_LEN: usize = Ipv6::START + MESSAGE_LEN;
 
 /// Of solicitation and advertisement: header, target, and the one option with a MAC.
 const MESSAGE_LEN: usize = 32;
+/// Offsets in a frame of either: the target, and the option.
+const TARGET: usize = Ipv6::START + 8;
+const OPTION: usize = Ipv6::START + 24;
 const SOLICITATION: [u8; 2] = [135, 0];
 const ADVERTISEMENT: [u8; 2] = [136, 0];
 const SOURCE_LINK_ADDRESS: [u8; 2] = [1, 1];
@@ -45,18 +46,16 @@ trait Request {
 }
 
 /// An ARP request by broadcast, for somebody else's address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ArpRequest {
+struct ArpRequest {
     mac: Mac,
     sender: [u8; 4],
-    /// The address asked for.
-    pub target: [u8; 4],
+    target: [u8; 4],
 }
 
 impl ArpRequest {
     /// `None` where the frame isn't one.
     #[inline(always)]
-    pub fn parse<P: Packet + ?Sized>(frame: &Frame<'_, P>) -> Option<Self> {
+    fn parse<P: Packet + ?Sized>(frame: &Frame<'_, P>) -> Option<Self> {
         if frame.ethernet.ethertype != packet::ARP || !frame.ethernet.is_group() {
             return None;
         }
@@ -66,21 +65,6 @@ impl ArpRequest {
             sender,
             target,
         })
-    }
-
-    /// The reply, with its Ethernet header, of whoever has `mac`.
-    #[must_use]
-    #[inline(always)]
-    pub fn reply(&self, mac: Mac) -> [u8; ARP_REPLY_LEN] {
-        let mut frame = [0; ARP_REPLY_LEN];
-        ethernet(&mut frame, self.mac, mac, packet::ARP);
-        let [high, low] = Arp::REPLY.to_be_bytes();
-        put(&mut frame, ETHERNET_LEN, &[0, 1, 8, 0, 6, 4, high, low]);
-        put(&mut frame, ETHERNET_LEN + 8, &mac);
-        put(&mut frame, Arp::SENDER, &self.target);
-        put(&mut frame, ETHERNET_LEN + 18, &self.mac);
-        put(&mut frame, Arp::TARGET, &self.sender);
-        frame
     }
 }
 
@@ -107,22 +91,20 @@ impl Request for ArpRequest {
 }
 
 /// A neighbour solicitation by multicast, for somebody else's address, as resolvers send it: with their own MAC and no other option.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Solicitation {
+struct Solicitation {
     mac: Mac,
     source: [u8; 16],
     group: [u8; 16],
-    /// The address asked for.
-    pub target: [u8; 16],
+    target: [u8; 16],
 }
 
 impl Solicitation {
     /// `None` where the frame isn't one.
     #[inline(always)]
-    pub fn parse<P: Packet + ?Sized>(frame: &Frame<'_, P>) -> Option<Self> {
+    fn parse<P: Packet + ?Sized>(frame: &Frame<'_, P>) -> Option<Self> {
         if frame.ethernet.ethertype != packet::IPV6
             || !frame.ethernet.is_group()
-            || frame.packet.len() != ADVERTISEMENT_LEN
+            || frame.packet.len() != SOLICITATION_LEN
         {
             return None;
         }
@@ -130,45 +112,12 @@ impl Solicitation {
         let kind: [u8; 2] = frame.packet.load(ETHERNET_LEN + 6)?;
         let message: [u8; MESSAGE_LEN] = frame.packet.load_at(Ipv6::START)?;
         let (target, mac) = (part(&message, 8), part(&message, 26));
-        let fits = (kind, end) == ([ICMPV6, HOP_LIMIT], ADVERTISEMENT_LEN)
+        let fits = (kind, end) == ([ICMPV6, HOP_LIMIT], SOLICITATION_LEN)
             && part(&message, 0) == SOLICITATION
             && part(&message, 24) == SOURCE_LINK_ADDRESS;
         // From no address it detects duplicates.
         let asks = group[0] == 0xff && source != [0; 16] && source != target;
         (fits && asks).then_some(Self { mac, source, group, target })
-    }
-
-    /// The advertisement, with its headers, of whoever has `mac`.
-    #[must_use]
-    #[inline(always)]
-    pub fn reply(&self, mac: Mac) -> [u8; ADVERTISEMENT_LEN] {
-        let mut frame = [0; ADVERTISEMENT_LEN];
-        ethernet(&mut frame, self.mac, mac, packet::IPV6);
-        put(&mut frame, ETHERNET_LEN, &[0x60, 0, 0, 0, 0, MESSAGE_LEN as u8, ICMPV6, HOP_LIMIT]);
-        put(&mut frame, Ipv6::ADDRESSES, &self.target);
-        put(&mut frame, Ipv6::ADDRESSES + 16, &self.source);
-        put(&mut frame, Ipv6::START, &ADVERTISEMENT);
-        put(&mut frame, Ipv6::START + 2, &self.checksum(mac));
-        put(&mut frame, Ipv6::START + 4, &ANSWERS);
-        put(&mut frame, Ipv6::START + 8, &self.target);
-        put(&mut frame, Ipv6::START + 24, &TARGET_LINK_ADDRESS);
-        put(&mut frame, Ipv6::START + 26, &mac);
-        frame
-    }
-
-    /// Of the pseudo-header and the message, in which the target stands twice.
-    #[inline(always)]
-    fn checksum(&self, mac: Mac) -> [u8; 2] {
-        let constants = [MESSAGE_LEN as u8, ADVERTISEMENT[0], ANSWERS[0], TARGET_LINK_ADDRESS[0]];
-        let constants = u32::from(constants[0])
-            + u32::from(ICMPV6)
-            + u32::from(u16::from_be_bytes([constants[1], ADVERTISEMENT[1]]))
-            + u32::from(u16::from_be_bytes([constants[2], ANSWERS[1]]))
-            + u32::from(u16::from_be_bytes([constants[3], TARGET_LINK_ADDRESS[1]]));
-        let sum = constants + 2 * halves(&self.target) + halves(&self.source) + halves(&mac);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        (!(sum as u16)).to_be_bytes()
     }
 }
 
@@ -214,16 +163,58 @@ pub fn group<P: Packet + ?Sized>(frame: &Frame<'_, P>) -> Option<Mac> {
     }
 }
 
-#[inline(always)]
-fn ethernet(frame: &mut [u8], destination: Mac, source: Mac, ethertype: u16) {
-    put(frame, 0, &destination);
-    put(frame, 6, &source);
-    put(frame, 12, &ethertype.to_be_bytes());
+/// A frame that can be written to.
+pub trait Edit {
+    /// The `N` bytes at `offset`; `None` if the frame ends before.
+    fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+    /// Writes `bytes` at `offset`, where the frame has as many.
+    fn store(&mut self, offset: usize, bytes: &[u8]);
 }
 
+/// Makes the reply of a request, in the name of whoever has `mac`. In place: a copy of the longer one is more than the stack of a
+/// program has room for.
 #[inline(always)]
-fn put(frame: &mut [u8], offset: usize, bytes: &[u8]) {
-    frame[offset..offset + bytes.len()].copy_from_slice(bytes);
+pub fn answer(frame: &mut impl Edit, mac: &Mac) -> Option<()> {
+    if frame.load(ETHERNET_LEN - 2)? == packet::ARP.to_be_bytes() {
+        let (sender_mac, target_mac) = (Arp::SENDER - mac.len(), Arp::TARGET - mac.len());
+        let asker: [u8; 10] = frame.load(sender_mac)?;
+        let target: [u8; 4] = frame.load(Arp::TARGET)?;
+        frame.store(0, &asker[..mac.len()]);
+        let [high, low] = Arp::REPLY.to_be_bytes();
+        frame.store(ETHERNET_LEN, &[0, 1, 8, 0, 6, 4, high, low]);
+        frame.store(Arp::SENDER, &target);
+        frame.store(target_mac, &asker);
+        frame.store(sender_mac, mac);
+    } else {
+        let asker: Mac = frame.load(OPTION + 2)?;
+        frame.store(0, &asker);
+        frame.store(ETHERNET_LEN, &[0x60, 0, 0, 0, 0, MESSAGE_LEN as u8, ICMPV6, HOP_LIMIT]);
+        let source: [u8; 16] = frame.load(Ipv6::ADDRESSES)?;
+        frame.store(Ipv6::ADDRESSES + 16, &source);
+        let target: [u8; 16] = frame.load(TARGET)?;
+        frame.store(Ipv6::ADDRESSES, &target);
+        let ([kind, code], [high, low], [a, b, c, d]) =
+            (ADVERTISEMENT, checksum(&source, &target, mac), ANSWERS);
+        frame.store(Ipv6::START, &[kind, code, high, low, a, b, c, d]);
+        frame.store(OPTION, &TARGET_LINK_ADDRESS);
+        frame.store(OPTION + 2, mac);
+    }
+    frame.store(mac.len(), mac);
+    Some(())
+}
+
+/// Of an advertisement: its pseudo-header and the message, in which the target stands twice.
+#[inline(always)]
+fn checksum(asker: &[u8; 16], target: &[u8; 16], mac: &Mac) -> [u8; 2] {
+    let constants = MESSAGE_LEN as u32
+        + u32::from(ICMPV6)
+        + halves(&ADVERTISEMENT)
+        + halves(&ANSWERS)
+        + halves(&TARGET_LINK_ADDRESS);
+    let sum = constants + 2 * halves(target) + halves(asker) + halves(mac);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    (!(sum as u16)).to_be_bytes()
 }
 
 /// The sum of the bytes by two.
