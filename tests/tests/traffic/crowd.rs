@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    env, fs,
+    fs,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
     process::Stdio,
 };
@@ -20,7 +20,7 @@ use ipvlan_tests::{
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::lab::eventually;
+use crate::lab::{eventually, number};
 
 const NET: Network = Network::bridge("db_net", 1);
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
@@ -34,10 +34,6 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("crowd::attaches_and_detaches_at_once", NEEDS, at_once),
         test("crowd::cycles_leave_nothing", NEEDS, cycles),
     ]
-}
-
-fn number(variable: &str, default: usize) -> Result<usize> {
-    Ok(env::var(variable).ok().map(|text| text.parse()).transpose()?.unwrap_or(default))
 }
 
 fn at_once() -> Result<()> {

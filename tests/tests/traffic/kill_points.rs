@@ -41,7 +41,7 @@ use tracing_subscriber::{
 };
 
 use crate::{
-    lab::eventually,
+    lab::{eventually, number},
     reconcile::{link_pin, map, open, slot_of},
     swap::programs_on,
 };
@@ -240,7 +240,7 @@ fn kills(case: &Case) -> Result<()> {
     }
     let (dies, next) = (words(case.dies), words(if case.next.is_empty() { case.dies } else { case.next }));
     let (mut events, mut were_up) = (BTreeSet::new(), 0);
-    let every = env::var(EVERY).ok().map(|text| text.parse()).transpose()?.unwrap_or(case.every);
+    let every = number(EVERY, case.every)?;
     for count in (1..).step_by(every) {
         for command in case.each {
             sandbox.ctl(&words(command))?;

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::BTreeSet,
+    env,
     net::UdpSocket,
     thread,
     time::{Duration, Instant},
@@ -25,6 +26,11 @@ use crate::shown;
 
 /// The name of the host and of the row of the parent's counters.
 pub(crate) const PARENT: &str = INTERFACE;
+
+/// The number that `variable` has in the environment, by which a test is made longer or larger.
+pub(crate) fn number(variable: &str, default: usize) -> Result<usize> {
+    Ok(env::var(variable).ok().map(|text| text.parse()).transpose()?.unwrap_or(default))
+}
 
 /// Everything one test acts in.
 pub(crate) struct Lab {

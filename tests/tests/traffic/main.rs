@@ -20,6 +20,7 @@ mod names;
 mod networks;
 mod plugin;
 mod reconcile;
+mod requests;
 mod ring;
 mod root_inside;
 mod shown;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
         xdp::tests(),
         vlan::tests(),
         suppress::tests(),
+        requests::tests(),
         walk::tests(),
         swap::tests(),
         lifecycle::tests(),

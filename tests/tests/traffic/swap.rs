@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    env, fs,
+    fs,
     net::{SocketAddr, UdpSocket},
     os::unix::process::ExitStatusExt as _,
     process::Stdio,
@@ -28,14 +28,14 @@ use nix::{
 use serde_json::Value;
 
 use crate::{
-    lab::{Lab, SHARED, TO_LAN, static_neighbor},
+    lab::{Lab, SHARED, TO_LAN, number, static_neighbor},
     lifecycle::is_enforced,
 };
 
 const NET: Network = Network::bridge("db_net", 1);
 const NEEDS: &[Need] = &[Need::Root, Need::Ipvlan];
 /// Swaps, and as many that are killed half way, unless `IPVLAN_SWAPS` says otherwise.
-const SWAPS: u32 = 2;
+const SWAPS: usize = 2;
 /// Datagrams a millisecond, each way.
 const BURST: u32 = 4;
 
@@ -49,7 +49,7 @@ pub(crate) fn tests() -> Vec<Trial> {
 }
 
 fn swaps(mode: &'static str) -> Result<()> {
-    let swaps = env::var("IPVLAN_SWAPS").ok().map(|text| text.parse()).transpose()?.unwrap_or(SWAPS);
+    let swaps = number("IPVLAN_SWAPS", SWAPS)?;
     let net = NET.mode(mode);
     let lab = Lab::new(&[(net, &["a", "b"]), (Network::bridge("web_net", 2).mode(mode), &["c"])])?;
     let (a, b, c) = (lab.endpoint("a"), lab.endpoint("b"), lab.endpoint("c"));
@@ -207,7 +207,7 @@ fn step_back() -> Result<()> {
 }
 
 /// Returns how many of those that were to be killed hadn't ended before.
-fn swap(lab: &Lab, swaps: u32) -> Result<u32> {
+fn swap(lab: &Lab, swaps: usize) -> Result<usize> {
     let start = Instant::now();
     lab.sandbox.ctl("upgrade")?;
     let whole = start.elapsed();
@@ -219,7 +219,7 @@ fn swap(lab: &Lab, swaps: u32) -> Result<u32> {
         let mut child = lab.sandbox.host.spawn(&mut command)?;
         thread::sleep(rand::random_range(Duration::ZERO..whole));
         child.kill()?;
-        killed += u32::from(child.wait()?.signal().is_some());
+        killed += usize::from(child.wait()?.signal().is_some());
     }
     lab.sandbox.ctl("upgrade").map(|_printed| killed)
 }
