@@ -120,8 +120,8 @@ fn cases() -> Result<Vec<Case>> {
     let from_lan = Link { source: LAN_MAC, destination: MAC };
     let payload = [0; 64];
     let case = |program, name, by, frame, accepted| Case { program, name, by, frame, accepted };
-    let request =
-        Arp { operation: ArpOperation::REQUEST, sender_mac: MAC, sender: ip(&me), target: ip(&peer) };
+    // A request would become its reply, and another frame the second time.
+    let own = Arp { operation: ArpOperation::REQUEST, sender_mac: MAC, sender: ip(&me), target: ip(&me) };
     Ok(vec![
         case(
             REFERENCE,
@@ -152,7 +152,7 @@ fn cases() -> Result<Vec<Case>> {
             true,
         ),
         case(SLAVE_EGRESS, "IPv4 to the wire", By::One, frame::udp4(to_lan, ip(&me), LAN, &payload)?, true),
-        case(SLAVE_EGRESS, "ARP request", By::One, frame::arp(Link::broadcast(MAC), request, &[])?, true),
+        case(SLAVE_EGRESS, "ARP announcement", By::One, frame::arp(Link::broadcast(MAC), own, &[])?, true),
         case(
             SLAVE_EGRESS,
             "spoofed, dropped",
