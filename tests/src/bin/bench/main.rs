@@ -1,15 +1,20 @@
 //! What enforcement costs, measured: each figure beside what it is held against, in the same run.
 
+mod costs;
 mod crowd;
+mod drops;
 mod plot;
+mod policy;
 mod programs;
 mod report;
 mod sample;
+mod traffic;
 
 use std::{fs, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+use indicatif::ProgressStyle;
 use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::{Pid, geteuid},
@@ -17,12 +22,26 @@ use nix::{
 
 use crate::report::Report;
 
-/// Measures what the programs cost a frame, and writes all samples and a table.
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// What each program costs a frame
+    Programs,
+    /// What they cost real frames, beside other filters
+    Traffic,
+    /// What it takes to refuse a frame from the wire
+    Drops,
+}
+
+/// Measures what enforcement costs, and writes all samples, tables and pictures.
 #[derive(Debug, Parser)]
 struct Args {
     /// Fewer and shorter rounds: shows that it can be measured, not how well
     #[arg(long)]
     quick: bool,
+    /// This part alone; may be given again
+    #[arg(long, value_enum)]
+    only: Vec<Part>,
     /// The folder for the report
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -43,20 +62,38 @@ fn bench(args: &Args) -> Result<()> {
         bail!("loading programs takes root: run it as root");
     }
     pin_to_a_cpu()?;
-    let effort = if args.quick { programs::Effort::QUICK } else { programs::Effort::FULL };
-    let report = Report::new(effort, programs::measure(effort)?);
+    let (programs, traffic) = if args.quick {
+        (programs::Effort::QUICK, traffic::Effort::QUICK)
+    } else {
+        (programs::Effort::FULL, traffic::Effort::FULL)
+    };
+    let wanted = |part: Part| args.only.is_empty() || args.only.contains(&part);
+    let mut sections = Vec::new();
+    if wanted(Part::Programs) {
+        sections.push(costs::section(programs)?);
+    }
+    if wanted(Part::Traffic) {
+        sections.push(traffic::section(traffic)?);
+    }
+    if wanted(Part::Drops) {
+        sections.push(drops::section(traffic)?);
+    }
+    let report = Report::new(sections);
     fs::create_dir_all(&args.out).with_context(|| format!("can't make {}", args.out.display()))?;
-    for (name, text) in [
-        ("programs.json", report.json()?),
-        ("programs.md", report.markdown()),
-        ("programs.svg", report.plot()?),
-        ("programs.html", report.html()?),
-    ] {
+    let pictures = report.sections.iter().map(|it| (format!("{}.svg", it.name), it.plot.clone()));
+    let texts =
+        [("report.json", report.json()?), ("report.md", report.markdown()), ("report.html", report.html())];
+    for (name, text) in texts.map(|(name, text)| (name.to_owned(), text)).into_iter().chain(pictures) {
         let path = args.out.join(name);
         fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))?;
     }
     println!("{}", report.markdown());
     Ok(())
+}
+
+/// How far a section has come.
+fn progress() -> Result<ProgressStyle> {
+    Ok(ProgressStyle::with_template("{elapsed_precise} {wide_bar} {pos}/{len}")?)
 }
 
 /// To the last CPU, which has the least else to do.

@@ -12,35 +12,42 @@ use plotters::{
     },
 };
 
-use crate::{programs::CROWDS, sample::Middle};
+use crate::sample::Middle;
 
 /// What one case costs.
 pub(crate) struct Bar {
     /// The case.
     pub(crate) name: String,
-    /// With the fewest endpoints,
-    pub(crate) few: Middle,
-    /// and with the most.
-    pub(crate) most: Middle,
+    /// In each series.
+    pub(crate) middles: Vec<Middle>,
 }
 
-const FEW: RGBColor = RGBColor(0x2a, 0x78, 0xb8);
-const MOST: RGBColor = RGBColor(0xe0, 0x8a, 0x1e);
+/// A picture of bars.
+pub(crate) struct Plot<'a> {
+    /// What is measured, and in what.
+    pub(crate) unit: &'static str,
+    /// The series, of which there are up to two.
+    pub(crate) series: &'a [String],
+    pub(crate) bars: &'a [Bar],
+}
+
+const COLORS: [RGBColor; 2] = [RGBColor(0x2a, 0x78, 0xb8), RGBColor(0xe0, 0x8a, 0x1e)];
 const ROW: u32 = 34;
 const WIDTH: u32 = 960;
 /// Room for the names.
 const NAMES: u32 = 330;
 
-/// Two bars for each case, with whiskers from the first to the third quartile.
-pub(crate) fn plot(bars: &[Bar]) -> Result<String> {
+/// A bar for each case and series, with whiskers from the first to the third quartile.
+pub(crate) fn plot(plot: &Plot<'_>) -> Result<String> {
     let mut svg = String::new();
-    draw(bars, &mut svg).map_err(|error| anyhow!("can't draw: {error}"))?;
+    draw(plot, &mut svg).map_err(|error| anyhow!("can't draw: {error}"))?;
     Ok(svg)
 }
 
-fn draw(bars: &[Bar], svg: &mut String) -> Result<(), Box<dyn std::error::Error>> {
+fn draw(plot: &Plot<'_>, svg: &mut String) -> Result<(), Box<dyn std::error::Error>> {
+    let Plot { unit, series, bars } = plot;
     let rows = bars.len() as f64;
-    let longest = bars.iter().flat_map(|bar| [bar.few.high, bar.most.high]).fold(1.0, f64::max);
+    let longest = bars.iter().flat_map(|bar| &bar.middles).map(|it| it.high).fold(1.0, f64::max);
     let area = SVGBackend::with_string(svg, (WIDTH, ROW * (bars.len() as u32 + 3))).into_drawing_area();
     let font = |size: u32| TextStyle::from(("sans-serif", size).into_font());
     let mut chart = ChartBuilder::on(&area)
@@ -53,19 +60,20 @@ fn draw(bars: &[Bar], svg: &mut String) -> Result<(), Box<dyn std::error::Error>
         .disable_y_mesh()
         .disable_y_axis()
         .y_labels(0)
-        .x_label_formatter(&|nanos| format!("{nanos:.0}"))
+        .x_label_formatter(&|value| format!("{value:.0}"))
         .x_max_light_lines(1)
-        .x_desc("nanoseconds a frame, less those of an empty program")
+        .x_desc(*unit)
         .label_style(font(14))
         .draw()?;
+    let most = bars.iter().map(|bar| bar.middles.len()).max().unwrap_or(1);
+    let height = 0.8 / most.max(1) as f64;
     for (bar, row) in bars.iter().zip(0u32..) {
         let row = f64::from(row);
-        for (middle, color, top) in [(&bar.few, FEW, row + 0.1), (&bar.most, MOST, row + 0.5)] {
-            chart.draw_series([Rectangle::new(
-                [(0.0, top), (middle.median.max(0.0), top + 0.35)],
-                color.filled(),
-            )])?;
-            let at = top + 0.175;
+        for ((middle, color), number) in bar.middles.iter().zip(COLORS).zip(0u32..) {
+            let top = row + 0.1 + height * f64::from(number);
+            let (start, end) = ((0.0, top), (middle.median.max(0.0), top + height * 0.9));
+            chart.draw_series([Rectangle::new([start, end], color.filled())])?;
+            let at = top + height * 0.45;
             chart
                 .draw_series([PathElement::new([(middle.low, at), (middle.high, at)], RGBColor(0, 0, 0))])?;
         }
@@ -73,13 +81,13 @@ fn draw(bars: &[Bar], svg: &mut String) -> Result<(), Box<dyn std::error::Error>
         let (x, y) = chart.backend_coord(&(0.0, row + 0.5));
         area.draw(&Text::new(bar.name.clone(), (x - 8, y), right))?;
     }
-    for (crowd, color, part) in [(CROWDS[0], FEW, 0.02), (CROWDS[CROWDS.len() - 1], MOST, 0.3)] {
-        let left = longest * part;
+    for ((name, color), number) in series.iter().zip(COLORS).zip(0u32..) {
+        let left = longest * (0.02 + 0.3 * f64::from(number));
         chart
             .draw_series([Rectangle::new([(left, -0.75), (left + longest * 0.02, -0.4)], color.filled())])?;
         let (x, y) = chart.backend_coord(&(left + longest * 0.03, -0.575));
         let style = font(14).pos(Pos::new(HPos::Left, VPos::Center));
-        area.draw(&Text::new(format!("{crowd} endpoints"), (x, y), style))?;
+        area.draw(&Text::new(name.clone(), (x, y), style))?;
     }
     area.present()?;
     Ok(())

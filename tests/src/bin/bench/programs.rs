@@ -9,7 +9,7 @@ use aya::{
     programs::{SchedClassifier, Xdp},
 };
 use etherparse::ArpOperation;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use ipvlan_common::{Identity, packet::Frame, schema, seal::seal};
 use ipvlan_ctl::bpf::{BENCH, EndpointIdentity};
 use ipvlan_tests::frame::{self, Arp, Link};
@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::{
     crowd::{Crowd, MAC, PARENT, endpoint, parent},
+    progress,
     sample::Samples,
 };
 
@@ -89,8 +90,7 @@ pub(crate) fn measure(effort: Effort) -> Result<Vec<Cost>> {
             benches.push(Bench::new(crowd, case)?);
         }
     }
-    let progress = ProgressBar::new((effort.rounds * benches.len()) as u64)
-        .with_style(ProgressStyle::with_template("{elapsed_precise} {wide_bar} {pos}/{len}")?);
+    let progress = ProgressBar::new((effort.rounds * benches.len()) as u64).with_style(progress()?);
     for bench in &mut benches {
         bench.check()?;
         // Warm: the first runs pay for what the others find in place.

@@ -1,45 +1,58 @@
-//! The report: all samples as data, and a table.
+//! The report: sections, each with a table, a picture and all of its samples.
 
 use std::{fmt::Write as _, fs, time::SystemTime};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use ipvlan_tests::harness::kernel_release;
 use maud::{DOCTYPE, PreEscaped, html};
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::{
-    plot::{Bar, plot},
-    programs::{CROWDS, Cost, Effort, REFERENCE},
-};
-
+const TITLE: &str = "What enforcement costs";
 const STYLE: &str = "\
 body{font:14px/1.4 system-ui,sans-serif;margin:2em;color:#222;background:#fff}p{max-width:60em}
 table{border-collapse:collapse;font-size:13px}th,td{border:1px solid #ccc;padding:2px 8px;text-align:left}";
 
-fn name(cost: &Cost) -> String {
-    format!("{}: {}", cost.program.replace('_', " "), cost.frame)
+/// What was measured in one way.
+#[derive(Debug, Serialize)]
+pub(crate) struct Section {
+    /// Its name in file names.
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    /// What the figures are.
+    pub(crate) about: String,
+    #[serde(skip)]
+    pub(crate) head: Vec<String>,
+    #[serde(skip)]
+    pub(crate) rows: Vec<Vec<String>>,
+    /// What else to know.
+    #[serde(skip)]
+    pub(crate) note: String,
+    /// The picture, as SVG.
+    #[serde(skip)]
+    pub(crate) plot: String,
+    /// All samples.
+    pub(crate) samples: Value,
 }
 
+/// All sections, and where they were measured.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     kernel: String,
     cpu: String,
     date: String,
-    #[serde(flatten)]
-    effort: Effort,
-    costs: Vec<Cost>,
+    pub(crate) sections: Vec<Section>,
 }
 
 impl Report {
-    pub(crate) fn new(effort: Effort, costs: Vec<Cost>) -> Self {
+    pub(crate) fn new(sections: Vec<Section>) -> Self {
         let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let cpu = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         Self {
             kernel: kernel_release(),
             cpu: cpu.map_or("unknown", |(_, name)| name).to_owned(),
             date: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
-            effort,
-            costs,
+            sections,
         }
     }
 
@@ -47,85 +60,47 @@ impl Report {
         Ok(serde_json::to_string_pretty(self)?)
     }
 
-    /// The costs with the fewest and with the most endpoints.
-    pub(crate) fn plot(&self) -> Result<String> {
-        let bar = |cost: &Cost| {
-            let middle =
-                |endpoints| self.cost(cost.program, cost.frame, endpoints).map(|it| it.samples.cost());
-            let most = middle(CROWDS[CROWDS.len() - 1]);
-            Some(Bar { name: name(cost), few: middle(CROWDS[0])?, most: most? })
-        };
-        let few = self.costs.iter().filter(|it| it.endpoints == CROWDS[0]);
-        plot(&few.filter_map(bar).collect::<Vec<_>>())
+    fn place(&self) -> String {
+        let Self { kernel, cpu, date, .. } = self;
+        format!("Linux {kernel}, {cpu}, {date}, by `cargo xtask bench`.")
     }
 
-    /// The table and the picture as a page that needs nothing else.
-    pub(crate) fn html(&self) -> Result<String> {
-        let markdown = self.markdown();
-        let mut lines = markdown.lines().skip(2);
-        let about = lines.next().unwrap_or_default().replace(['*', '`'], "");
-        let rows: Vec<Vec<&str>> = lines
-            .filter(|line| line.starts_with('|') && !line.starts_with("|--"))
-            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
-            .collect();
-        let (head, body) = rows.split_first().context("a table has a header")?;
-        let page = html! {
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = format!("# {TITLE}\n\n{}\n", self.place());
+        for Section { name, title, about, head, rows, note, .. } in &self.sections {
+            _ = write!(text, "\n## {title}\n\n{about}\n\n![{title}]({name}.svg)\n\n");
+            let mut line = |cells: &[String]| _ = writeln!(text, "| {} |", cells.join(" | "));
+            line(head);
+            line(&vec!["---".to_owned(); head.len()]);
+            rows.iter().for_each(|row| line(row));
+            _ = write!(text, "\n{note}\n");
+        }
+        text
+    }
+
+    /// Tables and pictures as a page that needs nothing else.
+    pub(crate) fn html(&self) -> String {
+        let plain = |text: &str| text.replace(['*', '`'], "");
+        html! {
             (DOCTYPE)
             html lang="en" {
-                head { meta charset="utf-8"; title { "What a program costs a frame" } style { (PreEscaped(STYLE)) } }
+                head { meta charset="utf-8"; title { (TITLE) } style { (PreEscaped(STYLE)) } }
                 body {
-                    h1 { "What a program costs a frame" }
-                    p { (about) }
-                    (PreEscaped(self.plot()?))
-                    table {
-                        tr { @for cell in head { th { (cell) } } }
-                        @for row in body { tr { @for cell in row { td { (cell) } } } }
+                    h1 { (TITLE) }
+                    p { (plain(&self.place())) }
+                    @for section in &self.sections {
+                        h2 { (section.title) }
+                        p { (plain(&section.about)) }
+                        (PreEscaped(&section.plot))
+                        table {
+                            tr { @for cell in &section.head { th { (cell) } } }
+                            @for row in &section.rows { tr { @for cell in row { td { (cell) } } } }
+                        }
+                        p { (plain(&section.note)) }
                     }
                 }
             }
-        };
-        Ok(page.into_string())
-    }
-
-    fn cost(&self, program: &str, frame: &str, endpoints: u16) -> Option<&Cost> {
-        let same = |it: &&Cost| it.program == program && it.frame == frame && it.endpoints == endpoints;
-        self.costs.iter().find(same)
-    }
-
-    /// Nanoseconds a frame, less what the same takes with an empty program.
-    pub(crate) fn markdown(&self) -> String {
-        let Self { kernel, cpu, date, effort: Effort { rounds, runs }, .. } = self;
-        let mut text = format!(
-            "# What a program costs a frame\n\n\
-             Linux {kernel}, {cpu}, {date}. Nanoseconds by `BPF_PROG_TEST_RUN`, less those of an empty program on the same frame: \
-             median of {rounds} rounds of {runs} runs (first and third quartile). *Ratio*: to one hash lookup and one count, both with \
-             {few} endpoints. *Growth*: {most} endpoints to {few}.\n\n| program | frame |",
-            few = CROWDS[0],
-            most = CROWDS[CROWDS.len() - 1],
-        );
-        for crowd in CROWDS {
-            _ = write!(text, " {crowd} endpoints |");
         }
-        text.push_str(" ratio | growth |\n|---|---|");
-        text.push_str(&"---:|".repeat(CROWDS.len() + 2));
-        text.push('\n');
-        let few =
-            |cost: &Cost| self.cost(cost.program, cost.frame, CROWDS[0]).map(|it| it.samples.cost().median);
-        let reference = self.costs.iter().find(|it| it.program == REFERENCE).and_then(few);
-        for cost in self.costs.iter().filter(|it| it.endpoints == CROWDS[0]) {
-            _ = write!(text, "| {} | {} |", cost.program.replace('_', " "), cost.frame);
-            for crowd in CROWDS {
-                let middle = self.cost(cost.program, cost.frame, crowd).map(|it| it.samples.cost());
-                let Some(middle) = middle else { continue };
-                _ = write!(text, " {:.0} ({:.0}–{:.0}) |", middle.median, middle.low, middle.high);
-            }
-            let most = self.cost(cost.program, cost.frame, CROWDS[CROWDS.len() - 1]);
-            let most = most.map(|it| it.samples.cost().median);
-            let ratio = |of: Option<f64>, to: Option<f64>| of.zip(to).map_or(f64::NAN, |(of, to)| of / to);
-            _ = writeln!(text, " {:.2} | {:.2} |", ratio(few(cost), reference), ratio(most, few(cost)));
-        }
-        let base = self.costs.first().map_or(f64::NAN, |it| it.samples.base().median);
-        _ = writeln!(text, "\nAn empty classifier takes {base:.0} ns in the same loop.");
-        text
+        .into_string()
     }
 }

@@ -1,5 +1,7 @@
 //! Samples, and what they come to.
 
+use std::fmt::{self, Display};
+
 use serde::Serialize;
 
 /// Nanoseconds a run of one case, and of what is taken off it, round by round.
@@ -32,10 +34,16 @@ impl Samples {
 }
 
 impl Middle {
-    fn of(mut samples: Vec<f64>) -> Self {
+    pub(crate) fn of(mut samples: Vec<f64>) -> Self {
         samples.sort_by(f64::total_cmp);
         let at = |part: usize| samples.get(samples.len() * part / 4).copied().unwrap_or(f64::NAN);
         Self { median: at(2), low: at(1), high: at(3) }
+    }
+}
+
+impl Display for Middle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.0} ({:.0}–{:.0})", self.median, self.low, self.high)
     }
 }
 
