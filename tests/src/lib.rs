@@ -1,6 +1,7 @@
 //! What the demo and the suites are made of: the controller's sandbox, what a test needs, and what enforcement leaves behind.
 
 pub mod harness;
+pub mod memory;
 pub mod plugin;
 pub mod snapshot;
 

@@ -1,11 +1,6 @@
 //! Many commands at once, and many after each other.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
-    process::Stdio,
-};
+use std::{collections::BTreeSet, fs, os::fd::AsFd as _, process::Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{
@@ -15,6 +10,7 @@ use aya::{
 use ipvlan_tests::{
     Maker, Netns, Network, Sandbox, Snapshot,
     harness::{Need, test},
+    memory::of_map,
     netns::run,
 };
 use libtest_mimic::Trial;
@@ -147,7 +143,7 @@ impl Kept {
         let programs: Vec<_> = loaded_programs().flatten().filter(uses_ours).collect();
         let mut memory = 0;
         for id in &maps {
-            memory += charged(MapInfo::from_id(*id)?.fd()?.as_fd())?;
+            memory += of_map(MapInfo::from_id(*id)?.fd()?.as_fd())?;
         }
         for program in &programs {
             memory += u64::from(program.memory_locked()?);
@@ -161,11 +157,4 @@ impl Kept {
             memory,
         })
     }
-}
-
-/// What the kernel says that a map takes, in bytes: `memlock` of its fdinfo.
-fn charged(map: BorrowedFd<'_>) -> Result<u64> {
-    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", map.as_raw_fd()))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("memlock:"));
-    Ok(line.context("a map's fdinfo has memlock")?.trim().parse()?)
 }

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 use ipnet::Ipv4Net;
-use ipvlan_common::Slot;
+use ipvlan_common::{Slot, schema};
 use ipvlan_ctl::{
     bpf::{Dataplane, EndpointIdentity, ParentIdentity},
     model::{Mode, Multicast},
@@ -39,6 +39,11 @@ impl Crowd {
             }
         }
         Ok(Self { dataplane, pins, endpoints })
+    }
+
+    /// Where the map is pinned.
+    pub(crate) fn map(&self, name: &str) -> PathBuf {
+        self.pins.join(format!("v{}/maps/{name}", schema::ABI_VERSION))
     }
 }
 

@@ -3,6 +3,7 @@
 mod costs;
 mod crowd;
 mod drops;
+mod memory;
 mod plot;
 mod policy;
 mod programs;
@@ -31,6 +32,8 @@ enum Part {
     Traffic,
     /// What it takes to refuse a frame from the wire
     Drops,
+    /// What an endpoint takes of the kernel's memory
+    Memory,
 }
 
 /// Measures what enforcement costs, and writes all samples, tables and pictures.
@@ -77,6 +80,9 @@ fn bench(args: &Args) -> Result<()> {
     }
     if wanted(Part::Drops) {
         sections.push(drops::section(traffic)?);
+    }
+    if wanted(Part::Memory) {
+        sections.push(memory::section()?);
     }
     let report = Report::new(sections);
     fs::create_dir_all(&args.out).with_context(|| format!("can't make {}", args.out.display()))?;

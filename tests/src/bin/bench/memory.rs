@@ -1,0 +1,83 @@
+//! What endpoints take of the kernel's memory.
+
+use std::os::fd::AsFd as _;
+
+use anyhow::{Context as _, Result};
+use aya::{maps::MapInfo, programs::SchedClassifier};
+use ipvlan_common::schema;
+use ipvlan_tests::memory::of_map;
+use serde::Serialize;
+
+use crate::{
+    crowd::{Crowd, endpoint},
+    plot::{Bar, Plot, plot},
+    report::Section,
+    sample::Middle,
+};
+
+const CROWDS: [u16; 3] = [10, 1_000, 10_000];
+/// Whose size doesn't depend on how many endpoints there are.
+const FIXED: [&str; 4] = [schema::EVENT_MAP, schema::MONITOR_MAP, schema::BUDGET_MAP, schema::REQUEST_MAP];
+
+/// Bytes, where there are so many endpoints, and room for as many.
+#[derive(Debug, Serialize)]
+struct Memory {
+    endpoints: u16,
+    /// Of all maps.
+    maps: u64,
+    /// Of those that grow with the endpoints, each endpoint's share.
+    share: u64,
+    /// Of the programs of one endpoint.
+    programs: u64,
+}
+
+impl Memory {
+    fn of(endpoints: u16) -> Result<Self> {
+        let crowd = Crowd::new(endpoints)?;
+        let bytes = |name: &str| of_map(MapInfo::from_pin(crowd.map(name))?.fd()?.as_fd());
+        let all = schema::MAPS.iter().map(|name| bytes(name)).sum::<Result<u64>>()?;
+        let fixed = FIXED.iter().map(|name| bytes(name)).sum::<Result<u64>>()?;
+        let mut object = crowd.dataplane.load(&endpoint(0).identity())?;
+        let mut programs = 0;
+        for name in [schema::SLAVE_EGRESS, schema::SLAVE_INGRESS] {
+            let program: &mut SchedClassifier = object.program_mut(name).context(name)?.try_into()?;
+            program.load()?;
+            programs += u64::from(program.info()?.memory_locked()?);
+        }
+        Ok(Self { endpoints, maps: all, share: (all - fixed) / u64::from(endpoints), programs })
+    }
+}
+
+/// Measures, and says what came of it.
+pub(crate) fn section() -> Result<Section> {
+    let all = CROWDS.into_iter().map(Memory::of).collect::<Result<Vec<_>>>()?;
+    let row =
+        |it: &Memory| [it.endpoints.into(), it.maps, it.share, it.programs].map(|it| it.to_string()).to_vec();
+    let bar = |it: &Memory| {
+        let exactly = |bytes| Middle::of(vec![bytes as f64]);
+        Bar {
+            name: format!("{} endpoints", it.endpoints),
+            middles: vec![exactly(it.share), exactly(it.programs)],
+        }
+    };
+    Ok(Section {
+        name: "memory",
+        title: "What an endpoint takes of the kernel's memory",
+        about: format!(
+            "Bytes that the kernel charges (`memlock` of its fdinfo and of the program's info), {} CPUs, with room for as many \
+             endpoints as there are. *Share*: of the maps that grow with them.",
+            aya::util::nr_cpus().map_err(|(_, error)| error)?
+        ),
+        head: ["endpoints", "all maps", "share of each", "its two programs"].map(str::to_owned).to_vec(),
+        rows: all.iter().map(row).collect(),
+        note:
+            "The parent's programs and the one that answers requests come once for a parent and once for all."
+                .to_owned(),
+        plot: plot(&Plot {
+            unit: "bytes an endpoint",
+            series: &["share of the maps".to_owned(), "its two programs".to_owned()],
+            bars: &all.iter().map(bar).collect::<Vec<_>>(),
+        })?,
+        samples: serde_json::to_value(&all)?,
+    })
+}
