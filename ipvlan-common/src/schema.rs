@@ -61,8 +61,8 @@ pub const EVENT_MAP: &str = "EVENTS";
 pub const MONITOR_MAP: &str = "MONITOR";
 /// Per-CPU array of one: [`crate::event::EventBudget`].
 pub const BUDGET_MAP: &str = "EVENT_BUDGET";
-/// Program array of one: [`SLAVE_REQUEST`], which all slaves share.
-pub const REQUEST_MAP: &str = "REQUEST";
+/// Program array: [`SHARED`], by their index there.
+pub const SHARED_MAP: &str = "SHARED";
 /// All of the shared maps.
 pub const MAPS: [&str; 10] = [
     SLOT_MAP,
@@ -74,7 +74,7 @@ pub const MAPS: [&str; 10] = [
     EVENT_MAP,
     MONITOR_MAP,
     BUDGET_MAP,
-    REQUEST_MAP,
+    SHARED_MAP,
 ];
 
 /// Ring buffer of aya-log's, where the programs are built with the feature `log`; the crate names it. Nothing relies on it.
@@ -98,7 +98,7 @@ pub const PARENT_XDP: &str = "parent_xdp";
 /// All programs that are attached.
 pub const PROGRAMS: [&str; 6] =
     [SLAVE_EGRESS, SLAVE_INGRESS, PARENT_INGRESS, PARENT_EGRESS, LOOPBACK_EGRESS, PARENT_XDP];
-/// Called by the first, where the frame may be a request for a neighbour.
-pub const SLAVE_REQUEST: &str = "slave_request";
+/// What the programs of slaves call, once for all of them: egress, ingress, and requests for a neighbour.
+pub const SHARED: [&str; 3] = ["endpoint_egress", "endpoint_ingress", "endpoint_request"];
 /// Run, never attached: says where a socket's netns is.
 pub const SOCKET_NETNS: &str = "socket_netns";

@@ -6,6 +6,7 @@
 mod action;
 mod answer;
 mod checksum;
+mod endpoint;
 #[cfg(feature = "faulty")]
 mod fault;
 mod identity;
@@ -16,7 +17,6 @@ mod metadata;
 mod netns;
 mod packet;
 mod report;
-mod request;
 mod seal;
 mod xdp;
 
@@ -25,26 +25,44 @@ use aya_ebpf::{
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
+use endpoint::Shared;
 use ipvlan_common::{Hook, Identity, Verdict};
 
 #[classifier]
 fn slave_egress(ctx: TcContext) -> i32 {
-    let me = identity::load();
-    request::hand_over(&ctx, &me);
-    run(Hook::SlaveEgress, ctx.skb.skb, &request::asks_all(me))
-}
-
-/// Called by the program above.
-#[classifier]
-fn slave_request(ctx: TcContext) -> i32 {
-    let skb = ctx.skb.skb;
-    let Some(me) = request::asker(skb) else { return action::NOWHERE };
-    carry_out(request::judge(skb, &me), Hook::SlaveEgress, skb, &packet::Frame::new(skb), &me)
+    endpoint::hand_over(&ctx, &identity::load(), Shared::Egress)
 }
 
 #[classifier]
 fn slave_ingress(ctx: TcContext) -> i32 {
-    run(Hook::SlaveIngress, ctx.skb.skb, &identity::load())
+    endpoint::hand_over(&ctx, &identity::load(), Shared::Ingress)
+}
+
+/// Called by all slaves' egress programs.
+#[classifier]
+fn endpoint_egress(ctx: TcContext) -> i32 {
+    let skb = ctx.skb.skb;
+    let Some(me) = endpoint::identity(skb) else { return action::NOWHERE };
+    if ipvlan_common::resolve::asks(&packet::Frame::new(skb), &me) {
+        endpoint::call(&ctx, Shared::Request);
+    }
+    run(Hook::SlaveEgress, skb, &endpoint::asks_all(me))
+}
+
+/// Called by all slaves' ingress programs.
+#[classifier]
+fn endpoint_ingress(ctx: TcContext) -> i32 {
+    let skb = ctx.skb.skb;
+    let Some(me) = endpoint::identity(skb) else { return action::NOWHERE };
+    run(Hook::SlaveIngress, skb, &me)
+}
+
+/// Called by `endpoint_egress`.
+#[classifier]
+fn endpoint_request(ctx: TcContext) -> i32 {
+    let skb = ctx.skb.skb;
+    let Some(me) = endpoint::identity(skb) else { return action::NOWHERE };
+    carry_out(endpoint::judge_request(skb, &me), Hook::SlaveEgress, skb, &packet::Frame::new(skb), &me)
 }
 
 #[classifier]

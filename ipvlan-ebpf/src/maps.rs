@@ -9,7 +9,7 @@ use aya_ebpf::{
 use ipvlan_common::{
     Slot, SlotEntry,
     event::EventBudget,
-    schema::{ADDRESSES, DROP_COUNTERS, EVENT_BYTES, SLOTS as SLOT_COUNT},
+    schema::{ADDRESSES, DROP_COUNTERS, EVENT_BYTES, SHARED as SHARED_PROGRAMS, SLOTS as SLOT_COUNT},
     tables::{Tables, pay_group},
     types::{DropKey, Ipv4Key, Ipv6Key, Traffic},
 };
@@ -37,7 +37,7 @@ pub(crate) static MONITOR: Array<u64> = Array::pinned(1, 0);
 pub(crate) static EVENT_BUDGET: PerCpuArray<EventBudget> = PerCpuArray::pinned(1, 0);
 
 #[map]
-pub(crate) static REQUEST: ProgramArray = ProgramArray::pinned(1, 0);
+pub(crate) static SHARED: ProgramArray = ProgramArray::pinned(SHARED_PROGRAMS.len() as u32, 0);
 
 /// The maps as a verdict sees them.
 pub(crate) struct Maps;

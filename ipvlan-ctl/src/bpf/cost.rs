@@ -40,7 +40,7 @@ fn measure(pins: &Pins) -> Result<Vec<Cost>, BpfError> {
     let mut object = object::load(pins, &identity)?;
     schema::PROGRAMS
         .into_iter()
-        .chain([schema::SLAVE_REQUEST])
+        .chain(schema::SHARED)
         .map(|program| {
             let info = match program {
                 schema::PARENT_XDP => object::xdp(&mut object)?.info(),

@@ -267,18 +267,20 @@ impl Dataplane {
         xdp::attach(&self.pins, &id.identity(), ifname, mode)
     }
 
-    /// Puts the program that answers requests for neighbours where all slaves' find it.
+    /// Puts the programs that all slaves' call where they find them.
     ///
     /// # Errors
-    /// Where the kernel refuses it.
+    /// Where the kernel refuses one.
     #[doc(hidden)]
     pub fn share(&self) -> Result<(), BpfError> {
         let mut object = object::load(&self.pins, &Identity::default())?;
-        let program = object::program(&mut object, schema::SLAVE_REQUEST)?;
-        let program = program.fd().map_err(error::refused(schema::SLAVE_REQUEST, "share", None))?;
-        tables::open::<ProgramArray<MapData>>(&self.pins, schema::REQUEST_MAP)?
-            .set(0, program, 0)
-            .map_err(tables::map(schema::REQUEST_MAP, "write"))
+        let mut shared: ProgramArray<MapData> = tables::open(&self.pins, schema::SHARED_MAP)?;
+        for (name, index) in schema::SHARED.into_iter().zip(0..) {
+            let program = object::program(&mut object, name)?;
+            let program = program.fd().map_err(error::refused(name, "share", None))?;
+            shared.set(index, program, 0).map_err(tables::map(schema::SHARED_MAP, "write"))?;
+        }
+        Ok(())
     }
 
     /// The programs for `identity`, on the shared maps.

@@ -7,8 +7,8 @@ use ipvlan_common::{
     DropReason, Slot, SlotEntry,
     event::EventBudget,
     schema::{
-        BUDGET_MAP, DROP_MAP, EVENT_BYTES, EVENT_MAP, GROUP_MAP, IPV4_MAP, IPV6_MAP, MONITOR_MAP,
-        REQUEST_MAP, SLOT_MAP, TRAFFIC_MAP, entries,
+        BUDGET_MAP, DROP_MAP, EVENT_BYTES, EVENT_MAP, GROUP_MAP, IPV4_MAP, IPV6_MAP, MONITOR_MAP, SHARED,
+        SHARED_MAP, SLOT_MAP, TRAFFIC_MAP, entries,
     },
     types::{DropKey, Ipv4Key, Ipv6Key, Traffic},
 };
@@ -36,7 +36,7 @@ pub(super) fn check_layout(pins: &Pins) -> Result<Slot, BpfError> {
         (EVENT_MAP, 0, 0),
         (MONITOR_MAP, size_of::<u32>(), size_of::<u64>()),
         (BUDGET_MAP, size_of::<u32>(), size_of::<EventBudget>()),
-        (REQUEST_MAP, size_of::<u32>(), size_of::<u32>()),
+        (SHARED_MAP, size_of::<u32>(), size_of::<u32>()),
     ];
     let info = |name| MapInfo::from_pin(pins.map(name)).map_err(map(name, "open its pin"));
     let capacity = Slot::try_from(info(SLOT_MAP)?.max_entries().saturating_sub(1))
@@ -44,7 +44,12 @@ pub(super) fn check_layout(pins: &Pins) -> Result<Slot, BpfError> {
     for (name, key, value) in expected {
         let info = info(name)?;
         let found = (info.key_size() as usize, info.value_size() as usize, info.max_entries());
-        let entries = entries(name, capacity).unwrap_or(if name == EVENT_MAP { EVENT_BYTES } else { 1 });
+        let fixed = match name {
+            EVENT_MAP => EVENT_BYTES,
+            SHARED_MAP => SHARED.len() as u32,
+            _ => 1,
+        };
+        let entries = entries(name, capacity).unwrap_or(fixed);
         if found != (key, value, entries) {
             return Err(BpfError::Layout(pins.map(name)));
         }

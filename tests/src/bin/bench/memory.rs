@@ -17,7 +17,7 @@ use crate::{
 
 const CROWDS: [u16; 3] = [10, 1_000, 10_000];
 /// Whose size doesn't depend on how many endpoints there are.
-const FIXED: [&str; 4] = [schema::EVENT_MAP, schema::MONITOR_MAP, schema::BUDGET_MAP, schema::REQUEST_MAP];
+const FIXED: [&str; 4] = [schema::EVENT_MAP, schema::MONITOR_MAP, schema::BUDGET_MAP, schema::SHARED_MAP];
 
 /// Bytes, where there are so many endpoints, and room for as many.
 #[derive(Debug, Serialize)]

@@ -1,40 +1,53 @@
-//! What may be a request for a neighbour, handed over to the one program that answers them all: a copy of it in each slave's would
-//! double their size, and what the verifier takes for them.
+//! One copy of the programs for all endpoints: a slave's own program says whose it is, and calls them. A copy of all in each slave's
+//! program would be eighty kilobytes of the kernel's memory, and a second's work for the verifier.
 
 use core::ptr;
 
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
-use ipvlan_common::{Hook, Identity, Slot, SlotEntry, Verdict, decide_request, resolve, types::ASK_ALL};
+use ipvlan_common::{Hook, Identity, Slot, SlotEntry, Verdict, decide_request, types::ASK_ALL};
 
 use crate::{
-    maps::{Maps, REQUEST, SLOTS},
+    action,
+    maps::{Maps, SHARED, SLOTS},
     metadata,
     packet::Frame,
 };
 
-/// The asker as the scratch words of a frame, which nobody between the two programs can write.
+/// The index of a shared program in [`SHARED`].
+#[repr(u32)]
+pub(crate) enum Shared {
+    Egress,
+    Ingress,
+    Request,
+}
+
+/// What an endpoint's programs know of it that its slot doesn't: scratch words of the frame, which nobody between two programs can
+/// write.
 type Words = [u32; 4];
 
-/// Comes back where the frame is no such request, or nobody answers.
+/// Leaves the frame to a shared program. Where there is none, nothing passes.
 #[inline(always)]
-pub(crate) fn hand_over(ctx: &TcContext, me: &Identity) {
-    let skb = ctx.skb.skb;
-    if !resolve::asks(&Frame::new(skb), me) {
-        return;
-    }
+pub(crate) fn hand_over(ctx: &TcContext, me: &Identity, to: Shared) -> i32 {
     let [a, b, c, d, e, f] = me.mac;
-    let slots = u32::from(me.slot) | u32::from(me.parent) << Slot::BITS;
     let [g, h] = me.pad;
-    let words =
+    let slots = u32::from(me.slot) | u32::from(me.parent) << Slot::BITS;
+    let words: Words =
         [slots, me.group_interval, u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])];
     for (index, word) in words.into_iter().enumerate() {
         // SAFETY: the kernel hands every classifier a valid context, with five scratch words.
-        let scratch = unsafe { &raw mut (*skb).cb[index] };
+        let scratch = unsafe { &raw mut (*ctx.skb.skb).cb[index] };
         // SAFETY: as above; volatile, since the verifier refuses stores merged into one.
         unsafe { ptr::write_volatile(scratch, word) };
     }
-    // SAFETY: the element is a classifier.
-    unsafe { REQUEST.tail_call(ctx, 0) };
+    call(ctx, to);
+    action::NOWHERE
+}
+
+/// Comes back only where there is no such program.
+#[inline(always)]
+pub(crate) fn call(ctx: &TcContext, program: Shared) {
+    // SAFETY: the elements are classifiers.
+    unsafe { SHARED.tail_call(ctx, program as u32) };
 }
 
 /// The same endpoint without the answers: everybody is asked, as by ipvlan itself.
@@ -45,9 +58,9 @@ pub(crate) fn asks_all(me: Identity) -> Identity {
     me
 }
 
-/// Who has handed the frame over; `None` where there is no such slot.
+/// Whose frame it is; `None` where there is no such slot.
 #[inline(always)]
-pub(crate) fn asker(skb: *mut __sk_buff) -> Option<Identity> {
+pub(crate) fn identity(skb: *mut __sk_buff) -> Option<Identity> {
     let words: Words = core::array::from_fn(|index| {
         // SAFETY: the kernel hands every classifier a valid context, with five scratch words.
         let scratch = unsafe { &raw const (*skb).cb[index] };
@@ -71,6 +84,6 @@ pub(crate) fn asker(skb: *mut __sk_buff) -> Option<Identity> {
 
 /// Its own function, which needs its stack before the answer needs some.
 #[inline(never)]
-pub(crate) fn judge(skb: *mut __sk_buff, me: &Identity) -> Verdict {
+pub(crate) fn judge_request(skb: *mut __sk_buff, me: &Identity) -> Verdict {
     decide_request(&Frame::new(skb), &metadata::read(Hook::SlaveEgress, skb, me), me, &Maps)
 }
