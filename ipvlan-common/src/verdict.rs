@@ -270,7 +270,7 @@ fn arrival<P: Packet + ?Sized>(
     if as_host {
         return refuse(me.slot, DropReason::WireSpoof);
     }
-    match tables.slot(slot) {
+    match tables.slot(slot).filter(|entry| entry.network != 0) {
         // Slaves get a copy each, and judge it. In l3s there is none: the host's stack hands on what is addressed to one of them.
         Some(entry) if group && entry.flags & L3S == 0 => Ok(Arrival::Everyone),
         Some(entry) if entry.flags & (INTERNAL | L3S) == 0 => Ok(Arrival::Endpoint),

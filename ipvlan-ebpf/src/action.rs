@@ -17,7 +17,7 @@ use crate::{
 /// As TCX it reads "next", as a classifier "no opinion": other programs on the device still run.
 pub(crate) const GO_ON: i32 = TC_ACT_UNSPEC;
 
-/// For what can't be: dropped, for nobody's account.
+/// Dropped, on nobody's account: of an endpoint that is no longer known, or was never made whole.
 pub(crate) const NOWHERE: i32 = TC_ACT_SHOT;
 
 /// Carries a verdict out and counts it.

@@ -58,7 +58,7 @@ pub(crate) fn asks_all(me: Identity) -> Identity {
     me
 }
 
-/// Whose frame it is; `None` where there is no such slot.
+/// Whose frame it is; `None` where nobody has the slot any more.
 #[inline(always)]
 pub(crate) fn identity(skb: *mut __sk_buff) -> Option<Identity> {
     let words: Words = core::array::from_fn(|index| {
@@ -78,7 +78,11 @@ pub(crate) fn identity(skb: *mut __sk_buff) -> Option<Identity> {
         // SAFETY: aligned and initialised. The controller may be writing it; what is sealed with half of an entry arrives nowhere.
         unsafe { ptr::read_volatile(word) }
     });
-    let entry = bytemuck::cast(entry);
+    let entry: SlotEntry = bytemuck::cast(entry);
+    // Network and flags are one word, so that nobody is seen with the one and without the other.
+    if entry.network == 0 {
+        return None;
+    }
     Some(Identity { entry, netns: 0, group_interval, slot, parent, mac: [a, b, c, d, e, f], pad })
 }
 

@@ -2,8 +2,12 @@
 
 use std::os::fd::AsFd as _;
 
-use anyhow::{Context as _, Result};
-use aya::{maps::MapInfo, programs::SchedClassifier};
+use anyhow::{Context as _, Result, bail};
+use aya::{
+    Ebpf,
+    maps::{Map, MapInfo},
+    programs::SchedClassifier,
+};
 use ipvlan_common::schema;
 use ipvlan_tests::memory::of_map;
 use serde::Serialize;
@@ -19,6 +23,9 @@ const CROWDS: [u16; 3] = [10, 1_000, 10_000];
 /// Whose size doesn't depend on how many endpoints there are.
 const FIXED: [&str; 4] = [schema::EVENT_MAP, schema::MONITOR_MAP, schema::BUDGET_MAP, schema::SHARED_MAP];
 
+/// The map that aya makes of a program's `.rodata`.
+const READ_ONLY: &str = ".rodata";
+
 /// Bytes, where there are so many endpoints, and room for as many.
 #[derive(Debug, Serialize)]
 struct Memory {
@@ -27,8 +34,10 @@ struct Memory {
     maps: u64,
     /// Of those that grow with the endpoints, each endpoint's share.
     share: u64,
-    /// Of the programs of one endpoint.
+    /// Of the programs of one endpoint, and of their read-only map.
     programs: u64,
+    /// Of the programs that all endpoints share.
+    shared: u64,
 }
 
 impl Memory {
@@ -38,21 +47,40 @@ impl Memory {
         let all = schema::MAPS.iter().map(|name| bytes(name)).sum::<Result<u64>>()?;
         let fixed = FIXED.iter().map(|name| bytes(name)).sum::<Result<u64>>()?;
         let mut object = crowd.dataplane.load(&endpoint(0).identity())?;
-        let mut programs = 0;
-        for name in [schema::SLAVE_EGRESS, schema::SLAVE_INGRESS] {
-            let program: &mut SchedClassifier = object.program_mut(name).context(name)?.try_into()?;
-            program.load()?;
-            programs += u64::from(program.info()?.memory_locked()?);
-        }
-        Ok(Self { endpoints, maps: all, share: (all - fixed) / u64::from(endpoints), programs })
+        let identity = object.maps().find(|(name, _)| *name == READ_ONLY).context("no read-only map")?.1;
+        let Map::Array(identity) = identity else { bail!("the read-only map is no array") };
+        let identity = of_map(identity.fd().as_fd())?;
+        let own = of_programs(&mut object, &[schema::SLAVE_EGRESS, schema::SLAVE_INGRESS])?;
+        let shared = of_programs(&mut object, &schema::SHARED)?;
+        Ok(Self {
+            endpoints,
+            maps: all,
+            share: (all - fixed) / u64::from(endpoints),
+            programs: own + identity,
+            shared,
+        })
     }
+}
+
+/// Their instructions and their machine code.
+fn of_programs(object: &mut Ebpf, names: &[&str]) -> Result<u64> {
+    let mut bytes = 0;
+    for name in names {
+        let program: &mut SchedClassifier =
+            object.program_mut(name).with_context(|| (*name).to_owned())?.try_into()?;
+        program.load()?;
+        let info = program.info()?;
+        bytes += u64::from(info.memory_locked()?) + u64::from(info.size_jitted());
+    }
+    Ok(bytes)
 }
 
 /// Measures, and says what came of it.
 pub(crate) fn section() -> Result<Section> {
     let all = CROWDS.into_iter().map(Memory::of).collect::<Result<Vec<_>>>()?;
-    let row =
-        |it: &Memory| [it.endpoints.into(), it.maps, it.share, it.programs].map(|it| it.to_string()).to_vec();
+    let row = |it: &Memory| {
+        [it.endpoints.into(), it.maps, it.share, it.programs, it.shared].map(|it| it.to_string()).to_vec()
+    };
     let bar = |it: &Memory| {
         let exactly = |bytes| Middle::of(vec![bytes as f64]);
         Bar {
@@ -64,11 +92,14 @@ pub(crate) fn section() -> Result<Section> {
         name: "memory",
         title: "What an endpoint takes of the kernel's memory",
         about: format!(
-            "Bytes that the kernel charges (`memlock` of its fdinfo and of the program's info), {} CPUs, with room for as many \
-             endpoints as there are. *Share*: of the maps that grow with them.",
+            "Bytes that the kernel charges for maps (`memlock` in their fdinfo) and programs (`memlock` and machine code in their info), \
+             {} CPUs, with room for as many endpoints as there are. *Share*: of the maps that grow with them. Of its two \
+             programs, with the map that tells them apart, an endpoint has a copy; the shared ones are there once.",
             aya::util::nr_cpus().map_err(|(_, error)| error)?
         ),
-        head: ["endpoints", "all maps", "share of each", "its two programs"].map(str::to_owned).to_vec(),
+        head: ["endpoints", "all maps", "share of each", "its two programs", "shared programs"]
+            .map(str::to_owned)
+            .to_vec(),
         rows: all.iter().map(row).collect(),
         note:
             "The parent's programs and the one that answers requests come once for a parent and once for all."
