@@ -1,5 +1,5 @@
 //! One copy of the programs for all endpoints: a slave's own program says whose it is, and calls them. A copy of all in each slave's
-//! program would be eighty kilobytes of the kernel's memory, and a second's work for the verifier.
+//! program would be eighty kilobytes of the kernel's memory, and thirty thousand instructions for the verifier.
 
 use core::ptr;
 

@@ -305,12 +305,14 @@ impl Dataplane {
         attach::detach(&self.pins, slot, ifname, &attach::PARENT)
     }
 
-    /// Whether the parent's programs are on the interface with number `ifindex` in the calling thread's netns, and on its `lo`.
+    /// Whether the parent's programs are on the interface with number `ifindex` in the calling thread's netns, and on its `lo`, and
+    /// those that all its endpoints share are there.
     ///
     /// # Errors
     /// Where the kernel doesn't say.
     pub fn parent_is_enforced(&self, slot: Slot, ifindex: u32) -> Result<bool, BpfError> {
-        Ok(presence::are_on(&self.pins, slot, &attach::PARENT, ifindex)?
+        Ok(tables::has_shared(&self.pins)?
+            && presence::are_on(&self.pins, slot, &attach::PARENT, ifindex)?
             && presence::are_on(&self.pins, slot, &attach::LOOPBACK, LOOPBACK_INDEX)?)
     }
 

@@ -57,6 +57,21 @@ pub(super) fn check_layout(pins: &Pins) -> Result<Slot, BpfError> {
     Ok(capacity)
 }
 
+/// Whether the programs that all slaves' call are there.
+pub(super) fn has_shared(pins: &Pins) -> Result<bool, BpfError> {
+    // To user space, such an array has the programs' numbers in it.
+    let data = MapData::from_pin(pins.map(SHARED_MAP)).map_err(map(SHARED_MAP, "open its pin"))?;
+    let programs = Array::<_, u32>::try_from(Map::Array(data)).map_err(map(SHARED_MAP, "use its pin"))?;
+    for index in 0..SHARED.len() as u32 {
+        match programs.get(&index, 0) {
+            Ok(_number) => {}
+            Err(MapError::KeyNotFound) => return Ok(false),
+            Err(error) => return Err(map(SHARED_MAP, "read")(error)),
+        }
+    }
+    Ok(true)
+}
+
 impl Tables {
     pub(super) fn open(pins: &Pins) -> Result<Self, BpfError> {
         let capacity = check_layout(pins)?;

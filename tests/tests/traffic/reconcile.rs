@@ -3,10 +3,10 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
-use aya::maps::{Array, HashMap, Map, MapData};
+use aya::maps::{Array, HashMap, Map, MapData, ProgramArray};
 use ipvlan_common::{
     Slot, SlotEntry,
-    schema::{ABI_VERSION, IPV4_MAP, SLOT_MAP},
+    schema::{ABI_VERSION, IPV4_MAP, SHARED_MAP, SLOT_MAP},
     types::Ipv4Key,
 };
 use ipvlan_tests::{
@@ -95,6 +95,13 @@ fn taken_away() -> Result<()> {
     }
     mends(&lab, &["parent-unenforced", "slave-unenforced"])?;
     is_enforced(&lab)?;
+    // One that all endpoints share: nothing passes.
+    let mut shared: ProgramArray<_> = open(&map(sandbox, SHARED_MAP))?;
+    shared.clear_index(&0)?;
+    let b = lab.endpoint("b").ipv4.to_string();
+    ensure!(!a.pings(&b, 56, 1)?, "a reaches b without the shared program");
+    mends(&lab, &["parent-unenforced"])?;
+    ensure!(a.pings(&b, 56, 20)?, "a doesn't reach b");
     // Entries of the maps.
     let mut slots: Array<_, SlotEntry> = open(&map(sandbox, SLOT_MAP))?;
     slots.set(slot_of(sandbox, "b")?.parse()?, SlotEntry::default(), 0)?;

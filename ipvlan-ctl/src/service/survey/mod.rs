@@ -205,7 +205,8 @@ impl Report {
         };
         let mend = Mend::ParentPrograms(parent.slot);
         if !dataplane.parent_is_enforced(parent.slot, device.index)? {
-            let (object, found) = (object.clone(), "a program of its, or on lo, is missing");
+            let (object, found) =
+                (object.clone(), "a program of its, on lo, or of those that all endpoints share, is missing");
             findings.push(Finding::new(Kind::ParentUnenforced, object, found, PUT_PROGRAMS_BACK, mend));
         }
         // Where `auto` has never come to a program, there is none to miss.
