@@ -129,8 +129,12 @@ fn slave_egress<P: Packet + ?Sized>(
     if let Err(reason) = sender::check(frame, metadata, &me.entry, &me.mac) {
         return refuse(me.slot, reason);
     }
-    let costs = frame.ethernet.is_group();
-    if me.group_interval != 0 && costs && !tables.afford_group(me.slot, me.group_interval) {
+    // Our own mark: the parent's egress would make a broadcast of it, at nobody's rate.
+    if frame.ethernet.destination == resolve::ASIDE {
+        return refuse(me.slot, DropReason::GroupMismatch);
+    }
+    let is_group = frame.ethernet.is_group();
+    if me.group_interval != 0 && is_group && !tables.afford_group(me.slot, me.group_interval) {
         return refuse(me.slot, DropReason::GroupRate);
     }
     // The host may route to any of its interfaces, so an internal network's frames can't wait for the parent's egress.
@@ -215,6 +219,8 @@ fn parent_ingress<P: Packet + ?Sized>(
     match arrival(frame, me, tables)? {
         Arrival::Host => Ok(Verdict::Pass),
         Arrival::EndpointByStack(slot) => Ok(Verdict::Deliver { slot }),
+        // A reply would have the request's priority tag, which no endpoint may send.
+        Arrival::Everyone if metadata.vlan.is_some() => Ok(sealed(frame, me)),
         Arrival::Everyone => Ok(match resolve::by_wire(frame, me, tables) {
             Some((slot, seal)) => Verdict::Answer { slot, seal },
             None => sealed(frame, me),

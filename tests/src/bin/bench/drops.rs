@@ -89,9 +89,14 @@ impl Wire {
     fn apply(&self, place: Place) -> Result<()> {
         let dataplane = &self.crowd.dataplane;
         match place {
-            Place::Sender => {
-                nft(&self.lan, &chain("egress", "counter refused { }", "counter name refused drop\n"))
-            }
+            Place::Sender => nft(
+                &self.lan,
+                &chain(
+                    "egress",
+                    "counter refused { }",
+                    &format!("ip daddr {HOST} counter name refused drop\naccept\n"),
+                ),
+            ),
             Place::Xdp => self.host.enter(|| Ok(dataplane.attach_xdp(&parent(), INTERFACE, false)?)),
             Place::Tc => self.host.enter(|| Ok(dataplane.attach_parent(&parent(), INTERFACE)?)),
             Place::Nft => {

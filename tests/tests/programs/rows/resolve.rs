@@ -4,7 +4,8 @@ use anyhow::Result;
 use etherparse::ArpOperation as Op;
 use ipvlan_common::{
     DropReason::{
-        self, ArpSpoof, Flood, GroupRate, HostFilter, Internal, NdSpoof, OtherNetwork, Private, WireSpoof,
+        self, ArpSpoof, Flood, GroupMismatch, GroupRate, HostFilter, Internal, NdSpoof, OtherNetwork,
+        Private, WireSpoof,
     },
     Hook::{ParentEgress, ParentIngress, SlaveEgress, SlaveIngress},
     Slot, Verdict,
@@ -83,6 +84,11 @@ fn asked_by_endpoints() -> Result<Vec<Row>> {
         by_a("asks with a nonce beside it, IPv6", nonce, SEALED),
         by_a("asks from farther away, IPv6", near, SEALED),
         by_a("asks without its MAC, IPv6", frame::neighbor_solicitation(MAC, ip6(A), ip6(B), &[])?, SEALED),
+        by_a(
+            "asks where requests go, past the rate",
+            aside(&arp(TO_ALL, Op::REQUEST, MAC, ip4(A), LAN)?),
+            refused(A, GroupMismatch),
+        ),
         by_a(
             "asks in a peer's name",
             arp(TO_ALL, Op::REQUEST, MAC, ip4(B), ip4(ONLY4))?,
@@ -173,6 +179,15 @@ fn asked_by_the_wire() -> Result<Vec<Row>> {
             PARENT,
             arp(flood, Op::REQUEST, LAN_MAC, ip4(B), ip4(A))?,
             drop_for(PARENT, WireSpoof),
+        ),
+        super::tagged(
+            0,
+            other(
+                "the wire asks by priority",
+                PARENT,
+                arp(flood, Op::REQUEST, LAN_MAC, LAN, ip4(A))?,
+                SEALED,
+            ),
         ),
         other("the wire asks, vepa", VEPA_PARENT, arp(flood, Op::REQUEST, LAN_MAC, LAN, ip4(A))?, answer(A)),
     ])
