@@ -60,11 +60,8 @@ impl ArpRequest {
             return None;
         }
         let Arp { operation, sender_mac: mac, sender, target } = Arp::parse(frame.packet).ok()?;
-        (operation == Arp::REQUEST && sender != target && sender != [0; 4]).then_some(Self {
-            mac,
-            sender,
-            target,
-        })
+        let asks = operation == Arp::REQUEST && sender != target && sender != [0; 4];
+        (asks && is_ones_own(&mac)).then_some(Self { mac, sender, target })
     }
 }
 
@@ -117,7 +114,7 @@ impl Solicitation {
             && part(&message, 24) == SOURCE_LINK_ADDRESS;
         // From no address it detects duplicates.
         let asks = group[0] == 0xff && source != [0; 16] && source != target;
-        (fits && asks).then_some(Self { mac, source, group, target })
+        (fits && asks && is_ones_own(&mac)).then_some(Self { mac, source, group, target })
     }
 }
 
@@ -161,6 +158,12 @@ pub fn group<P: Packet + ?Sized>(frame: &Frame<'_, P>) -> Option<Mac> {
         }
         _ => None,
     }
+}
+
+/// A reply goes to one receiver.
+#[inline(always)]
+const fn is_ones_own(mac: &Mac) -> bool {
+    mac[0] & 1 == 0
 }
 
 /// A frame that can be written to.

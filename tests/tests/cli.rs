@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use ipvlan_common::schema::{PROGRAMS, SHARED};
 use ipvlan_tests::{
     Door, Maker, Network, Sandbox, Snapshot,
     frame::{self, Link},
@@ -328,7 +329,7 @@ fn programs() -> Result<()> {
     let before = Snapshot::take(&sandbox, &[])?;
     let costs: Value = serde_json::from_str(&sandbox.ctl("programs --format json")?)?;
     let costs = costs.as_array().context("no list of programs")?;
-    ensure!(costs.len() == 6, "{} programs", costs.len());
+    ensure!(costs.len() == PROGRAMS.len() + SHARED.len(), "{} programs", costs.len());
     for cost in costs {
         ensure!(cost["jited"].as_u64().is_some_and(|bytes| bytes > 0), "no machine code: {cost}");
     }

@@ -41,7 +41,8 @@ impl Request {
                 let mac = arp.sender_hw_addr().try_into().ok().filter(|_| fits)?;
                 let sender: [u8; 4] = arp.sender_protocol_addr().try_into().ok()?;
                 let target = arp.target_protocol_addr().try_into().ok()?;
-                (sender != [0; 4] && sender != target).then_some(Self::Arp { asker: (mac, sender), target })
+                (sender != [0; 4] && sender != target && is_ones_own(&mac))
+                    .then_some(Self::Arp { asker: (mac, sender), target })
             }
             EtherType::IPV6 => {
                 let ip = Ipv6HeaderSlice::from_slice(payload).ok()?;
@@ -56,8 +57,9 @@ impl Request {
                     return None;
                 };
                 let (source, target) = (ip.source(), target.try_into().ok()?);
-                (source != [0; 16] && source != target)
-                    .then_some(Self::Solicitation { asker: ([*a, *b, *c, *d, *e, *f], source), target })
+                let mac = [*a, *b, *c, *d, *e, *f];
+                (source != [0; 16] && source != target && is_ones_own(&mac))
+                    .then_some(Self::Solicitation { asker: (mac, source), target })
             }
             _ => None,
         }
@@ -88,4 +90,9 @@ impl Request {
         };
         written.map(|()| frame).unwrap_or_default()
     }
+}
+
+/// Not a group's.
+fn is_ones_own(mac: &Mac) -> bool {
+    mac[0] & 1 == 0
 }

@@ -180,6 +180,12 @@ fn asked_by_the_wire() -> Result<Vec<Row>> {
             arp(flood, Op::REQUEST, LAN_MAC, ip4(B), ip4(A))?,
             drop_for(PARENT, WireSpoof),
         ),
+        other(
+            "the wire asks with a group's MAC",
+            PARENT,
+            arp(flood, Op::REQUEST, [0x01, 0, 0x5e, 0, 0, 1], LAN, ip4(A))?,
+            SEALED,
+        ),
         super::tagged(
             0,
             other(
