@@ -2,11 +2,15 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
     io,
     os::{
-        fd::{AsFd, BorrowedFd},
-        unix::fs::MetadataExt as _,
+        fd::{AsFd, AsRawFd as _, BorrowedFd},
+        unix::{
+            ffi::OsStringExt as _,
+            fs::{MetadataExt as _, OpenOptionsExt as _},
+        },
     },
     path::{Path, PathBuf},
     thread,
@@ -15,7 +19,10 @@ use std::{
 use nix::{
     errno::Errno,
     sched::{CloneFlags, setns, unshare},
-    sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socket},
+    sys::{
+        socket::{AddressFamily, SockFlag, SockType, getsockopt, socket},
+        statfs::{NSFS_MAGIC, fstatfs},
+    },
 };
 
 use crate::model::NetnsRef;
@@ -140,11 +147,11 @@ impl Netns {
     }
 
     fn open(label: &str, path: &Path) -> Result<Self, NetnsError> {
-        let file = File::open(path).map_err(|source| match source.kind() {
+        let file = open(path).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => NetnsError::Missing(label.to_owned()),
             _ => NetnsError::Io { label: label.to_owned(), source },
         })?;
-        Self::from_file(file, label, path)
+        Self::from_file(file.ok_or_else(|| NetnsError::NotOne(label.to_owned()))?, label, path)
     }
 
     fn from_file(file: File, label: &str, path: &Path) -> Result<Self, NetnsError> {
@@ -221,6 +228,16 @@ fn on_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result
     })
 }
 
+/// Opens a namespace; `None` where it is something else. Whoever mounts it names the path: what is there is looked at before it is
+/// opened, since a FIFO would block, and a device act.
+fn open(path: &Path) -> io::Result<Option<File>> {
+    let there = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
+    if fstatfs(&there)?.filesystem_type() != NSFS_MAGIC {
+        return Ok(None);
+    }
+    File::open(format!("/proc/self/fd/{}", there.as_raw_fd())).map(Some)
+}
+
 fn read_cookie() -> nix::Result<u64> {
     let socket = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     getsockopt(&socket, NetnsCookie)
@@ -252,7 +269,20 @@ fn mounts(process: &Path) -> Vec<PathBuf> {
     let mounts = fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
     let points =
         mounts.lines().filter(|line| line.contains(" - nsfs ")).filter_map(|line| line.split(' ').nth(4));
-    points.map(|point| process.join("root").join(point.trim_start_matches('/'))).collect()
+    points.map(|point| process.join("root").join(unescaped(point.trim_start_matches('/')))).collect()
+}
+
+/// A path as mountinfo has it: white space and backslashes as three octal digits (`seq_path_root`, Linux 6.12).
+fn unescaped(path: &str) -> PathBuf {
+    let mut parts = path.split('\\');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let escaped = part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        let (byte, rest) = escaped.map_or((b'\\', part), |byte| (byte, &part[3..]));
+        bytes.push(byte);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    OsString::from_vec(bytes).into()
 }
 
 fn entries(directory: impl AsRef<Path>) -> impl Iterator<Item = PathBuf> {
@@ -278,6 +308,24 @@ fn inode(path: &Path) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mountinfo_is_unescaped() {
+        assert_eq!(unescaped("run/x\\040y\\134z"), Path::new("run/x y\\z"));
+        assert_eq!(unescaped("run/é\\9"), Path::new("run/é\\9"));
+    }
+
+    #[test]
+    fn only_namespaces_are_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        for path in [fifo.as_path(), Path::new("/dev/zero"), directory.path()] {
+            let error = Netns::open("it", path).unwrap_err();
+            assert!(matches!(error, NetnsError::NotOne(_)), "{}: {error}", path.display());
+        }
+        assert!(Netns::current().is_ok());
+    }
 
     #[test]
     fn what_is_missing_is_named() {
