@@ -50,6 +50,7 @@ fn main() -> Result<()> {
     trials.extend([
         on_kernel("decide and the programs agree on frames made by chance", differential::check),
         on_kernel("decide and the programs agree on every cut of every row", differential::cuts),
+        on_kernel("a slave that is no endpoint's passes nothing, on nobody's account", no_endpoint),
         on_kernel("a drop is reported while somebody monitors", events::reported),
         on_kernel("drops over the rate, or with the buffer full, are counted", events::limited),
         #[cfg(feature = "log")]
@@ -73,6 +74,18 @@ fn with_kernel(shared: &Shared, check: impl FnOnce(&mut Kernel) -> Result<()>) -
         *kernel = Some(Kernel::new()?);
     }
     check(kernel.as_mut().context("no kernel")?)
+}
+
+/// A slot without a network is one that is being set up, or was cleared while its slave lived on.
+fn no_endpoint(kernel: &mut Kernel) -> Result<()> {
+    let before = kernel.counters()?;
+    let at_slave = |row: &Row| matches!(row.hook, Hook::SlaveEgress | Hook::SlaveIngress);
+    for row in rows::rows()?.into_iter().filter(at_slave) {
+        let row = Row { me: world::PARENT, ..row };
+        let way = kernel.run(&row).with_context(|| row.name)?.way;
+        ensure!(way == kernel::Way::Nowhere, "{}: {way:?}", row.name);
+    }
+    kernel::compare(&before, &kernel.counters()?)
 }
 
 /// What `decide` says of the row's frame.
