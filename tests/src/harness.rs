@@ -73,8 +73,8 @@ pub fn test(
         if begin.elapsed() > SLOW {
             eprintln!("slow {owned}: {:.0} s", begin.elapsed().as_secs_f32());
         }
-        // The whole chain: the outermost context alone rarely says what broke.
-        result.map(|()| Completion::Completed).map_err(|error| Failed::from(format!("{error:?}")))
+        // The whole chain, since the outermost context alone rarely says what broke; no backtrace, which would push it out of sight.
+        result.map(|()| Completion::Completed).map_err(|error| Failed::from(format!("{error:#}")))
     })
 }
 

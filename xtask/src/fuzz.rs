@@ -56,8 +56,6 @@ fn fuzz(built: &[Executable], args: impl IntoIterator<Item = String>) -> Result<
     let programs = built.iter().find(|it| it.kind == "test" && it.name == "programs");
     let programs = programs.context("no package has a test target programs")?;
     let exactly = |mut command: process::Command, test: &str| -> Result<String> {
-        // Of a failure the end is shown, which is to be what failed.
-        command.env("RUST_BACKTRACE", "0");
         capture(command.args(["--exact", "--nocapture", test]).current_dir(&programs.package))
     };
     let mut seeds = process::Command::new(&programs.path);

@@ -36,7 +36,7 @@ fn test(name: &str, body: fn(&mut Engine) -> Result<()>) -> Trial {
         body(engine).inspect_err(|error| {
             // The others take minutes, and their ends are behind it.
             eprintln!(
-                "{error:?}\ndockerd:\n{}\nserve:\n{}",
+                "{error:#}\ndockerd:\n{}\nserve:\n{}",
                 engine.log_of("dockerd"),
                 engine.log_of("serve")
             );

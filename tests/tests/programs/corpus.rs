@@ -3,14 +3,14 @@
 use std::{env, fs, path::Path};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use ipvlan_common::{Hook, Verdict, decide};
+use ipvlan_common::{Verdict, decide};
 use ipvlan_fuzz::{Input, oracle};
 
 use crate::{
     differential, host_verdict,
     kernel::Kernel,
     metadata,
-    rows::{Origin, Row, rows},
+    rows::{AT_SLAVES, Origin, Row, rows},
     world,
 };
 
@@ -51,8 +51,8 @@ pub(crate) fn seeds() -> Result<()> {
 
 /// Whether the kernel's test run takes the frame, and a slave is an endpoint's: what runs in any other name drops all, on nobody's account.
 fn can_be_met(input: &Input<'_>) -> bool {
-    let of_slave = matches!(input.hook, Hook::SlaveEgress | Hook::SlaveIngress);
-    LENGTHS.contains(&input.frame.len()) && (!of_slave || world::identity(input.me).entry.network != 0)
+    LENGTHS.contains(&input.frame.len())
+        && (!AT_SLAVES.contains(&input.hook) || world::identity(input.me).entry.network != 0)
 }
 
 /// Runs the corpus in the folder [`FOLDER`] through `decide` and through the programs, as far as the kernel can be given it.

@@ -23,7 +23,7 @@ use ipvlan_common::{
 use ipvlan_tests::harness::{Need, test};
 use kernel::Kernel;
 use libtest_mimic::{Arguments, Trial};
-use rows::{Origin, Row};
+use rows::{AT_SLAVES, Origin, Row};
 use world::HostTables;
 
 /// Made by the first test that needs it; the maps' counters allow no two at once.
@@ -79,8 +79,7 @@ fn with_kernel(shared: &Shared, check: impl FnOnce(&mut Kernel) -> Result<()>) -
 /// A slot without a network is one that is being set up, or was cleared while its slave lived on.
 fn no_endpoint(kernel: &mut Kernel) -> Result<()> {
     let before = kernel.counters()?;
-    let at_slave = |row: &Row| matches!(row.hook, Hook::SlaveEgress | Hook::SlaveIngress);
-    for row in rows::rows()?.into_iter().filter(at_slave) {
+    for row in rows::rows()?.into_iter().filter(|row| AT_SLAVES.contains(&row.hook)) {
         let row = Row { me: world::PARENT, ..row };
         let way = kernel.run(&row).with_context(|| row.name)?.way;
         ensure!(way == kernel::Way::Nowhere, "{}: {way:?}", row.name);

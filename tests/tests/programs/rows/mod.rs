@@ -26,6 +26,9 @@ use crate::{
     world::{A, B, LAN_MAC, MAC, PARENT, seal},
 };
 
+/// Where an endpoint's programs look at a frame; elsewhere it is a parent's.
+pub(crate) const AT_SLAVES: [Hook; 2] = [SlaveEgress, SlaveIngress];
+
 /// Who sent a frame, as the kernel's bookkeeping has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Origin {
