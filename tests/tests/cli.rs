@@ -130,6 +130,10 @@ const WITH_NETWORK: Table = Table {
     rows: &[
         ("network create --subnet 192.168.9.0/24 -o parent=eth0 db_net", &["db_net", "exists"]),
         ("network create --subnet 192.168.0.0/16 -o parent=eth0 n", &["192.168.0.0/16", "db_net"]),
+        (
+            "network create --subnet 192.168.0.0/16 -o parent=eth0.10 n",
+            &["192.168.0.0/16", "192.168.1.0/24", "db_net", "eth0, which eth0.10 lies on"],
+        ),
         ("network create --capacity 9 --subnet 192.168.9.0/24 -o parent=eth0 n", &["capacity 9", "4096"]),
         ("network create -o parent=eth0 -o ipvlan_mode=l3 n", &["eth0", "l2", "db_net"]),
         ("network create -o parent=eth0 -o ipvlan_flag=vepa n", &["eth0", "bridge", "db_net"]),

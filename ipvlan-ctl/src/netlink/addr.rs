@@ -2,8 +2,7 @@
 
 use std::net::IpAddr;
 
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
-use rtnetlink::MulticastGroup;
+use futures_util::TryStreamExt as _;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 
 use super::{Netlink, NetlinkError};
@@ -25,17 +24,6 @@ impl Netlink {
         }
         self.request(|| format!("add address {address}/{prefix}"), request.execute())
     }
-}
-
-/// Yields whenever an interface of the calling thread's namespace gets an address or loses one. To be polled in the runtime that it
-/// was made in.
-pub fn address_changes() -> Result<impl Stream<Item = ()> + Send + Unpin, NetlinkError> {
-    let groups = [MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
-    let (connection, handle, changes) = rtnetlink::new_multicast_connection(&groups)
-        .map_err(|source| NetlinkError::new("watch addresses", source))?;
-    tokio::spawn(connection);
-    // The connection ends with its handle.
-    Ok(changes.map(move |_change| drop(handle.clone())))
 }
 
 /// Where an address has a peer (`ip address add … peer …`), the kernel gives that as the address.

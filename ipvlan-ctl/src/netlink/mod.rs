@@ -1,6 +1,7 @@
 //! Links, addresses and routes of one network namespace, over a blocking rtnetlink socket.
 
 mod addr;
+mod changes;
 mod link;
 mod netns;
 mod route;
@@ -9,7 +10,7 @@ mod standing;
 
 use std::{future::Future, io};
 
-pub use addr::address_changes;
+pub use changes::changes;
 pub use link::{Link, NewSlave};
 pub use netns::{Netns, NetnsError};
 use rtnetlink::packet_core::ErrorMessage;

@@ -108,8 +108,8 @@ impl Netns {
         Self::from_file(file, &label, Path::new(&path))
     }
 
-    /// Finds a namespace again: where it was, else where any process or mount holds it. `None` once it is gone, even
-    /// if its path or its inode number are another namespace's now.
+    /// Finds a namespace again: where it was, else where processes and mounts of ours hold it, else wherever [`Self::all`] looks.
+    /// `None` once it is gone, even if its path or its inode number are another namespace's now.
     #[must_use]
     pub fn find(wanted: &NetnsRef) -> Option<Self> {
         if wanted.cookie == 0 {
@@ -120,7 +120,9 @@ impl Netns {
             (netns.identity.cookie == wanted.cookie).then_some(netns)
         };
         same(&wanted.path).or_else(|| {
-            let found = opened(held()).find(|netns| netns.identity.cookie == wanted.cookie)?;
+            let found = opened(held())
+                .chain(std::iter::once_with(Self::all).flatten())
+                .find(|netns| netns.identity.cookie == wanted.cookie)?;
             Some(found.called(wanted.label.clone()))
         })
     }

@@ -148,7 +148,7 @@ pub enum Error {
         endpoints: Vec<String>,
     },
     /// Two networks would share addresses.
-    #[error("subnet {subnet} overlaps {other} of network '{network}' on the same parent")]
+    #[error("subnet {subnet} overlaps {other} of network '{network}' on {place}")]
     Overlap {
         /// The new subnet.
         subnet: IpNet,
@@ -156,6 +156,8 @@ pub enum Error {
         other: IpNet,
         /// The network that has it.
         network: String,
+        /// Its parent, and how the new network's stands to it.
+        place: String,
     },
     /// The parent works in another mode.
     #[error("parent {parent} is in mode {mode} for network '{network}', and a parent has one mode")]

@@ -60,7 +60,9 @@ impl Error {
             Self::NetworkInUse { endpoints, .. } => {
                 format!("first: ipvlan-ctl detach {}; or use --force", endpoints.join(" "))
             }
-            Self::Overlap { .. } => "choose a subnet that no network on this parent uses".into(),
+            Self::Overlap { .. } => {
+                "choose a subnet that no network on this parent uses, nor on its VLANs or what it is a VLAN of".into()
+            },
             Self::NotEnforced { .. } => "'ipvlan-ctl upgrade' puts them back, or says what hinders it".into(),
             Self::OtherPins { pin_dir } => format!("use --pin-dir {}", pin_dir.display()),
             Self::OtherFlag { .. } => "give the vepa networks a parent of their own".into(),

@@ -25,6 +25,7 @@ mod report;
 mod root;
 mod session;
 mod slave;
+mod stacked;
 mod stats;
 mod survey;
 mod upgrade;

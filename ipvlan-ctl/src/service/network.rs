@@ -165,6 +165,7 @@ impl Session {
             Some(name) => self.named_parent(name, &spec, capacity)?,
             None => self.new_dummy(&spec, capacity)?,
         };
+        self.check_stacked(&spec, &parent)?;
         Ok(Foundation { session: self, spec, parent, id: None, capacity })
     }
 
@@ -237,7 +238,8 @@ impl Session {
                 });
             }
             if let Some((subnet, other)) = spec.overlap(&network.spec) {
-                return Err(Error::Overlap { subnet, other, network: name });
+                let place = "the same parent".into();
+                return Err(Error::Overlap { subnet, other, network: name, place });
             }
         }
         Ok(())

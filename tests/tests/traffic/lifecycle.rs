@@ -2,7 +2,9 @@
 
 use std::{
     fs,
-    process::{Child, Stdio},
+    io::Read as _,
+    path::Path,
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -40,6 +42,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         ),
         test("lifecycle::removal_leaves_nothing", NEEDS, removal_leaves_nothing),
         test("lifecycle::a_vanished_namespace_is_cleared_away", NEEDS, vanished_namespace),
+        test("lifecycle::a_namespace_held_out_of_sight_lives", NEEDS, out_of_sight),
     ]
 }
 
@@ -285,4 +288,35 @@ fn vanished_namespace() -> Result<()> {
     lab.sandbox.ctl(&format!("detach {}", lab.endpoint("a").name))?;
     lab.remove("a");
     lab.sandbox.ctl(&format!("network rm {}", NET.name)).map(|_printed| ())
+}
+
+/// Nothing but a mount in a mount namespace of another process holds the endpoint's namespace: it isn't taken for gone.
+fn out_of_sight() -> Result<()> {
+    let lab = Lab::new(&[(NET, &["a"])])?;
+    let netns = lab.sandbox.netns("hidden")?;
+    let attach = format!("attach {} --netns {} --name hidden --ip {}", NET.name, netns.name(), NET.ipv4(99));
+    lab.sandbox.ctl(&attach)?;
+    let place = tempfile::NamedTempFile::new()?;
+    let path = Path::new("/run/netns").join(netns.name());
+    let script = "mount --bind \"$0\" \"$1\" && echo && exec sleep 600";
+    let mut holder = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .args([&path, place.path()])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let is_held = holder.stdout.take().context("no output")?.read(&mut [0]).map(|count| count == 1);
+    drop(netns);
+    let outcome = is_held.map_err(Into::into).and_then(|held| {
+        ensure!(held, "the namespace isn't mounted");
+        lab.sandbox.ctl("upgrade")?;
+        let rows: Vec<Value> = lab.sandbox.ctl_json("ps")?;
+        let row = rows.iter().find(|row| row["name"] == "hidden");
+        ensure!(row.is_some_and(|row| row["state"] == "up"), "it is taken for gone: {rows:?}");
+        ensure!(lab.endpoint("a").netns.pings(&NET.ipv4(99).to_string(), 56, 20)?, "it doesn't answer");
+        Ok(())
+    });
+    holder.kill()?;
+    holder.wait()?;
+    outcome?;
+    lab.sandbox.ctl("detach hidden").map(drop)
 }

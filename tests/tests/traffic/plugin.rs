@@ -1,6 +1,6 @@
 //! Docker's calls, without Docker: each may come again, and `serve` may die at any of them. With a daemon: the suite `docker`.
 
-use std::{os::unix::fs::PermissionsExt as _, thread, time::Instant};
+use std::{os::unix::fs::PermissionsExt as _, process::Command, thread, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use ipvlan_common::DropReason;
@@ -13,7 +13,10 @@ use ipvlan_tests::{
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-use crate::{lab::TO_LAN, shown};
+use crate::{
+    lab::{TO_LAN, eventually},
+    shown,
+};
 
 const NET: Network = Network::bridge("db_net", 1);
 const ID: &str = "74fa00000000a1b2c3d4e5f60718293a4b5c6d7e8f9001122334455667788990";
@@ -25,6 +28,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("plugin::a_call_may_come_again", TCX, again),
         test("plugin::a_socket_of_systemds_is_used_and_stays", &[Need::Root], sockets),
         test("plugin::killed_at_a_call", TCX, killed),
+        test("plugin::what_has_died_is_cleared_away", &[Need::Root, Need::Ipvlan], died),
         test("plugin::what_docker_released_is_given_again", TCX, given_again),
         test(
             "plugin::refused_where_it_couldnt_be_enforced",
@@ -188,6 +192,24 @@ fn killed() -> Result<()> {
     }
     twice(&plugin, "DeleteEndpoint", &ids())?;
     ensure!(rows(&sandbox)?.is_empty(), "left: {:?}", rows(&sandbox)?);
+    is_reconciled(&sandbox)
+}
+
+/// No command runs, and nothing is detached: the driver sees that the namespace has ended.
+fn died() -> Result<()> {
+    let sandbox = Sandbox::new(Maker::Ctl)?;
+    sandbox.network(&NET)?;
+    let endpoint = sandbox.endpoint(&NET, "dies", 11)?;
+    let address = endpoint.ipv4.to_string();
+    let _plugin = Plugin::start(&sandbox)?;
+    ensure!(only_row(&sandbox)?["state"] == "up", "{:?}", rows(&sandbox)?);
+    ensure!(sandbox.lan.pings(&address, 56, 20)?, "the endpoint doesn't answer");
+    drop(endpoint);
+    eventually("the end of the endpoint", || Ok(rows(&sandbox)?.is_empty()))?;
+    // Nobody answers for it: another machine can take the address.
+    let mut arping = Command::new("arping");
+    let asked = sandbox.lan.output(arping.args(["-D", "-c1", "-w2", "-I", INTERFACE, &address]))?;
+    ensure!(asked.status.success(), "{address} is answered for still");
     is_reconciled(&sandbox)
 }
 

@@ -22,12 +22,39 @@ const PLAIN: Network = Network::bridge("db_net", 1);
 const TAGGED: Network = Network::bridge("web_net", 2).on(VLAN);
 
 pub(crate) fn tests() -> Vec<Trial> {
-    let mut tests = Vec::new();
+    let mut tests = vec![test("vlan::overlaps_are_refused", NEEDS, overlaps)];
     for xdp in ["off", "native"] {
         tests.push(test(&format!("vlan::reaches_xdp_{xdp}"), NEEDS, move || reaches(xdp)));
         tests.push(test(&format!("vlan::keeps_apart_xdp_{xdp}"), NEEDS, move || keeps_apart(xdp)));
     }
     tests
+}
+
+/// In whichever order, over more than one step, and where the VLAN below is gone.
+fn overlaps() -> Result<()> {
+    let sandbox = Sandbox::new(Maker::Ctl)?;
+    let host = &sandbox.host;
+    host.ip(&format!("link add link {INTERFACE} name {VLAN} type vlan id 10"))?;
+    host.ip(&format!("link set {VLAN} up"))?;
+    host.ip(&format!("link add link {VLAN} name inner type vlan id 7"))?;
+    let create = |subnet: &str, parent: &str, name: &str| {
+        sandbox.try_ctl(&format!("network create --subnet {subnet} -o parent={parent} {name}"))
+    };
+    let refused = |subnet: &str, parent: &str, place: &str| -> Result<()> {
+        let output = create(subnet, parent, "n")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(!output.status.success() && said.contains(place), "{subnet} on {parent}: {said}");
+        Ok(())
+    };
+    ensure!(create("10.1.0.0/16", VLAN, "middle")?.status.success(), "a network on the VLAN");
+    refused("10.1.2.0/24", INTERFACE, &format!("{VLAN}, which lies on {INTERFACE}"))?;
+    refused("10.0.0.0/8", "inner", &format!("{VLAN}, which inner lies on"))?;
+    ensure!(create("10.2.0.0/16", INTERFACE, "lowest")?.status.success(), "another subnet on the parent");
+    refused("10.2.3.0/24", "inner", &format!("{INTERFACE}, which inner lies on"))?;
+    // VLANs beside each other don't meet.
+    ensure!(create("10.1.0.0/16", &format!("{INTERFACE}.20"), "beside")?.status.success(), "a second VLAN");
+    host.ip(&format!("link del {VLAN}"))?;
+    refused("10.1.2.0/24", INTERFACE, &format!("{VLAN}, which lies on {INTERFACE}"))
 }
 
 /// Endpoints `a` and `b` on the parent, `c` and `d` on its VLAN.

@@ -38,7 +38,7 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    netlink::address_changes,
+    netlink::changes,
     service::{Error, Root, Session},
 };
 
@@ -50,6 +50,8 @@ const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/vnd.docker
 const MAX_BODY: usize = 1 << 20;
 /// How long a container may take to start.
 const MOVE: Duration = Duration::from_secs(60);
+/// How long it is at least from one change that is followed to the next: a look may change interfaces itself.
+const REST: Duration = Duration::from_millis(500);
 /// How long it is until the next look or try.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -87,7 +89,7 @@ async fn listen(driver: Arc<Driver>, path: &Path) -> Result<(), Error> {
     let socket = Socket::open(path)?;
     let listener = socket.listener.try_clone().and_then(UnixListener::from_std).map_err(Error::Wait)?;
     // Before the first look, which sees what has changed until then.
-    tokio::spawn(follow_host(Arc::clone(&driver), address_changes()?));
+    tokio::spawn(follow(Arc::clone(&driver), changes()?));
     // After a reboot, parents are enforced before the first container comes.
     look(&driver).await;
     let connections = GracefulShutdown::new();
@@ -126,13 +128,14 @@ async fn look(driver: &Arc<Driver>) {
     drop(tokio::task::spawn_blocking(look).await);
 }
 
-/// Has the maps follow the host's own addresses.
-async fn follow_host(driver: Arc<Driver>, mut changes: impl Stream<Item = ()> + Unpin) {
+/// Has the maps follow the host's own addresses, and clears endpoints away whose namespaces have ended.
+async fn follow(driver: Arc<Driver>, mut changes: impl Stream<Item = ()> + Unpin) {
     while changes.next().await.is_some() {
         // They come in swarms.
         tokio::time::sleep(PAUSE).await;
         while let Some(Some(())) = changes.next().now_or_never() {}
         look(&driver).await;
+        tokio::time::sleep(REST).await;
     }
 }
 
