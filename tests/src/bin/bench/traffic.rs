@@ -188,8 +188,8 @@ pub(crate) fn section(effort: Effort) -> Result<Section> {
     let bars = costs.iter().filter(|it| !std::ptr::eq(*it, base));
     let bars: Vec<_> = bars.map(|it| Bar { name: it.filter.clone(), middles: vec![it.over(base)] }).collect();
     Ok(Section {
-        name: "traffic",
-        title: "What a filter costs real frames",
+        name: "traffic".to_owned(),
+        title: "What a filter costs real frames".to_owned(),
         about: format!(
             "UDP datagrams of {} bytes, one by one through a socket and a veth to a socket in another namespace, sender and receiver \
              on one CPU: nanoseconds each, median of {} rounds of {} datagrams (first and third quartile). Every filter keeps the \
@@ -206,6 +206,7 @@ pub(crate) fn section(effort: Effort) -> Result<Section> {
             .to_owned(),
         plot: plot(&Plot { unit: "nanoseconds a datagram, more than without a filter", series: &[], bars: &bars })?,
         samples: serde_json::to_value(&costs)?,
+        machine: None,
     })
 }
 
