@@ -1,6 +1,6 @@
 //! What it takes to attach an endpoint, beside the reference CNI plugin; and the last of a crowd beside the first.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use indicatif::ProgressBar;
 use ipvlan_tests::Netns;
 use serde::Serialize;
@@ -54,6 +54,11 @@ fn pairs(hosts: &Hosts, effort: Effort) -> Result<Section> {
     let ends = Tool::ALL.into_iter().enumerate();
     let ends = ends.map(|(number, tool)| hosts.netns(tool, &format!("pair{number}")));
     let ends = ends.collect::<Result<Vec<_>>>()?;
+    // Stays, so that nobody's is the first endpoint, for which programs are loaded.
+    let residents = [Tool::Reference, Tool::Unprobed].map(|tool| (tool, hosts.netns(tool, "resident")));
+    for (tool, netns) in &residents {
+        hosts.attach(*tool, netns.as_ref().map_err(|error| anyhow!("{error:#}"))?)?;
+    }
     let mut costs = Tool::ALL.map(Cost::new);
     for (tool, netns) in Tool::ALL.into_iter().zip(&ends) {
         hosts.attach(tool, netns)?;
