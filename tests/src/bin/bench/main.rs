@@ -6,6 +6,9 @@ mod child;
 mod costs;
 mod crowd;
 mod drops;
+mod flow;
+mod ipvlan;
+mod kind;
 mod memory;
 mod plot;
 mod policy;
@@ -39,6 +42,8 @@ enum Part {
     Memory,
     /// What it takes to attach an endpoint, beside the reference CNI plugin; takes ipvlan
     Attach,
+    /// What comes through with ipvlan, a bridge and macvlan; takes ipvlan
+    Ipvlan,
 }
 
 /// Measures what enforcement costs, and writes all samples, tables and pictures.
@@ -73,10 +78,10 @@ fn bench(args: &Args) -> Result<()> {
         bail!("loading programs takes root: run it as root");
     }
     pin_to_a_cpu()?;
-    let (programs, traffic, attach) = if args.quick {
-        (programs::Effort::QUICK, traffic::Effort::QUICK, attach::Effort::QUICK)
+    let (programs, traffic, attach, ipvlan) = if args.quick {
+        (programs::Effort::QUICK, traffic::Effort::QUICK, attach::Effort::QUICK, ipvlan::Effort::QUICK)
     } else {
-        (programs::Effort::FULL, traffic::Effort::FULL, attach::Effort::FULL)
+        (programs::Effort::FULL, traffic::Effort::FULL, attach::Effort::FULL, ipvlan::Effort::FULL)
     };
     let wanted = |part: Part| args.only.contains(&part);
     let mut sections = Vec::new();
@@ -94,6 +99,9 @@ fn bench(args: &Args) -> Result<()> {
     }
     if wanted(Part::Attach) {
         sections.extend(attach::sections(attach)?);
+    }
+    if wanted(Part::Ipvlan) {
+        sections.extend(ipvlan::sections(ipvlan)?);
     }
     let mut report = Report::new(sections);
     args.merge.iter().try_for_each(|folder| report.merge(folder))?;
