@@ -61,7 +61,9 @@ impl Command {
         let parts: Vec<_> = Part::value_variants()
             .iter()
             .copied()
-            .filter(|it| if self.only.is_empty() { !(self.quick && it.is_in_vm()) } else { self.only.contains(it) })
+            .filter(|it| {
+                if self.only.is_empty() { !(self.quick && it.is_in_vm()) } else { self.only.contains(it) }
+            })
             .collect();
         measure(&build::binaries()?.bench, self.quick, &parts)
     }

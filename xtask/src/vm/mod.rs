@@ -81,7 +81,13 @@ impl Command {
 impl Vm {
     /// A VM for a whole suite, some of whose tests are long and silent where all is emulated.
     pub(crate) fn new(kernel: Version) -> Self {
-        Self { kernel, timeout: Duration::from_secs(5000), silence: Duration::from_secs(600), memory: 2048, icount: false }
+        Self {
+            kernel,
+            timeout: Duration::from_secs(5000),
+            silence: Duration::from_secs(600),
+            memory: 2048,
+            icount: false,
+        }
     }
 
     /// Runs `argv` in a fresh guest, shows its output, and returns it with the exit status.
@@ -106,8 +112,14 @@ impl Vm {
         // Only an emulator counts them.
         let accelerator = if self.icount { Accelerator::Tcg } else { Accelerator::choose(&kernel)? };
         let shares = [Share::read_only(ROOT_TAG, Path::new("/")), Share::writable(OUT_TAG, &out)];
-        let boot =
-            Boot { kernel: &kernel, accelerator, memory: self.memory, icount: self.icount, shares: &shares, job: Some(job) };
+        let boot = Boot {
+            kernel: &kernel,
+            accelerator,
+            memory: self.memory,
+            icount: self.icount,
+            shares: &shares,
+            job: Some(job),
+        };
         let limits = console::Limits { total: self.timeout, silence: self.silence, echo };
         boot.run(&limits).with_context(|| format!("the VM (kernel {}) failed", kernel.release))
     }

@@ -84,7 +84,10 @@ fn pairs(hosts: &Hosts, effort: Effort) -> Result<Section> {
     });
     let bar = |cost: &Cost| Bar {
         name: cost.tool.to_owned(),
-        middles: vec![over(&cost.attach, &reference.attach, wall), over(&cost.attach, &reference.attach, cpu)],
+        middles: vec![
+            over(&cost.attach, &reference.attach, wall),
+            over(&cost.attach, &reference.attach, cpu),
+        ],
     };
     Ok(Section {
         name: "attach".to_owned(),
@@ -141,9 +144,8 @@ fn crowd(hosts: &Hosts, effort: Effort) -> Result<Section> {
         let (first, last) = cost.attach.split_at(cost.attach.len() / 2);
         over(last.last_chunk::<ENDS>().map_or(last, |it| it), &first[..ENDS.min(first.len())], of)
     };
-    let row = |cost: &Cost| {
-        vec![cost.tool.to_owned(), growth(cost, wall).as_ratio(), growth(cost, cpu).as_ratio()]
-    };
+    let row =
+        |cost: &Cost| vec![cost.tool.to_owned(), growth(cost, wall).as_ratio(), growth(cost, cpu).as_ratio()];
     let bar = |cost: &Cost| Bar {
         name: cost.tool.to_owned(),
         middles: vec![growth(cost, wall), growth(cost, cpu)],

@@ -56,7 +56,9 @@ impl Hosts {
         for sandbox in [&stock, &ours] {
             sandbox.lan.ip(&format!("addr add {GATEWAY}/16 dev {INTERFACE}"))?;
         }
-        ours.ctl(&format!("network create --subnet {SUBNET} --gateway {GATEWAY} -o parent={INTERFACE} {NETWORK}"))?;
+        ours.ctl(&format!(
+            "network create --subnet {SUBNET} --gateway {GATEWAY} -o parent={INTERFACE} {NETWORK}"
+        ))?;
         Ok(Self { stock, ours, plugins: plugins.into(), leases: tempfile::tempdir()? })
     }
 
@@ -91,7 +93,8 @@ impl Hosts {
         let has = |netns: &Netns| {
             netns.enter(|| {
                 let own = getifaddrs()?.filter(|it| it.interface_name == INTERFACE);
-                let mut own = own.filter_map(|it| it.address?.as_sockaddr_in().map(|it| IpAddr::from(it.ip())));
+                let mut own =
+                    own.filter_map(|it| it.address?.as_sockaddr_in().map(|it| IpAddr::from(it.ip())));
                 Ok(own.any(|it| it == address))
             })
         };

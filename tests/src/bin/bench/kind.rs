@@ -2,15 +2,15 @@
 
 use std::{net::Ipv4Addr, process::Command};
 
+use crate::{
+    flow::{Way, spoofed},
+    policy::feed,
+};
 use anyhow::{Result, ensure};
 use ipvlan_tests::{
     Maker, Netns, Network, Sandbox,
     netns::run,
     sandbox::{INTERFACE, LAN, PARENT_MAC, mac},
-};
-use crate::{
-    flow::{Way, spoofed},
-    policy::feed,
 };
 
 /// How endpoints get to each other and to the LAN.
@@ -107,7 +107,11 @@ impl World {
 
     /// From the last endpoint to the first.
     pub(crate) fn to_peer(&self) -> Way<'_> {
-        Way { from: &self.endpoints[self.endpoints.len() - 1], to: &self.endpoints[0], address: self.address(FIRST) }
+        Way {
+            from: &self.endpoints[self.endpoints.len() - 1],
+            to: &self.endpoints[0],
+            address: self.address(FIRST),
+        }
     }
 
     /// From the last endpoint to the LAN host.
@@ -155,7 +159,8 @@ impl World {
                      link set m{number} netns {} name {INTERFACE}\n",
                     netns.name()
                 ))?;
-                netns.ip_batch(&format!("addr add {address}/24 dev {INTERFACE}\nlink set {INTERFACE} up\n"))?;
+                netns
+                    .ip_batch(&format!("addr add {address}/24 dev {INTERFACE}\nlink set {INTERFACE} up\n"))?;
                 Ok(netns)
             }
         }
