@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, Result};
 use indicatif::ProgressBar;
+use ipvlan_ctl::bench::Flow;
 use serde::Serialize;
 
 use crate::{
-    flow::Flow,
     kind::{Kind, World},
     plot::{Bar, Plot, plot},
     report::Section,

@@ -3,10 +3,10 @@
 use std::{net::Ipv4Addr, process::Command};
 
 use crate::{
-    flow::{Way, spoofed},
     policy::feed,
 };
 use anyhow::{Result, ensure};
+use ipvlan_ctl::bench::{Way, spoofed};
 use ipvlan_tests::{
     Maker, Netns, Network, Sandbox,
     netns::run,

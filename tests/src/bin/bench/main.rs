@@ -6,7 +6,6 @@ mod child;
 mod costs;
 mod crowd;
 mod drops;
-mod flow;
 mod ipvlan;
 mod kind;
 mod memory;

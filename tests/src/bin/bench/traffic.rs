@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use indicatif::ProgressBar;
+use ipvlan_ctl::bench::arrived;
 use ipvlan_tests::{
     Netns,
     sandbox::{INTERFACE, mac},
@@ -16,7 +17,6 @@ use serde::Serialize;
 
 use crate::{
     crowd::{Crowd, MAC},
-    flow::arrived,
     plot::{Bar, Plot, plot},
     policy::{Filter, Pair, address},
     report::Section,

@@ -9,19 +9,22 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use ipvlan_tests::Netns;
+
+use crate::sandbox::Netns;
 
 /// From where to where.
-pub(crate) struct Way<'a> {
-    pub(crate) from: &'a Netns,
-    pub(crate) to: &'a Netns,
+pub struct Way<'a> {
+    /// The sender.
+    pub from: &'a Netns,
+    /// The receiver.
+    pub to: &'a Netns,
     /// Of the receiver.
-    pub(crate) address: Ipv4Addr,
+    pub address: Ipv4Addr,
 }
 
 /// A kind of traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flow {
+pub enum Flow {
     /// Bytes over one connection of TCP.
     Tcp,
     /// Small datagrams.
@@ -35,9 +38,12 @@ const PAYLOAD: [u8; 64] = [0; 64];
 const AFTER: Duration = Duration::from_millis(20);
 
 impl Flow {
-    pub(crate) const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Requests];
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Requests];
 
-    pub(crate) const fn name(self) -> &'static str {
+    /// What it is called.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Tcp => "TCP",
             Self::Udp => "UDP",
@@ -45,8 +51,21 @@ impl Flow {
         }
     }
 
+    /// What an amount of it is counted in.
+    #[must_use]
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Tcp => "bytes",
+            Self::Udp => "datagrams",
+            Self::Requests => "requests",
+        }
+    }
+
     /// Sends `amount` of it; returns how much of it came in a second.
-    pub(crate) fn rate(self, way: &Way<'_>, amount: usize) -> Result<f64> {
+    ///
+    /// # Errors
+    /// Fails if not all of it arrives.
+    pub fn rate(self, way: &Way<'_>, amount: usize) -> Result<f64> {
         let seconds = match self {
             Self::Tcp => stream(way, amount),
             Self::Udp => datagrams(way, amount),
@@ -134,7 +153,10 @@ fn datagrams(way: &Way<'_>, count: usize) -> Result<f64> {
 }
 
 /// How many of `count` datagrams arrive that claim to be from `source`, which the sender has as a second address.
-pub(crate) fn spoofed(way: &Way<'_>, source: Ipv4Addr, count: u64) -> Result<u64> {
+///
+/// # Errors
+/// Fails if a socket can't be made.
+pub fn spoofed(way: &Way<'_>, source: Ipv4Addr, count: u64) -> Result<u64> {
     let listener = way.to.enter(|| Ok(UdpSocket::bind((way.address, 0))?))?;
     listener.set_nonblocking(true)?;
     let to: SocketAddr = listener.local_addr()?;
@@ -149,7 +171,10 @@ pub(crate) fn spoofed(way: &Way<'_>, source: Ipv4Addr, count: u64) -> Result<u64
 }
 
 /// Datagrams that have come to the listener, whether or not it had room for them.
-pub(crate) fn arrived(listener: &UdpSocket, netns: &Netns) -> Result<u64> {
+///
+/// # Errors
+/// Fails without the kernel's counters.
+pub fn arrived(listener: &UdpSocket, netns: &Netns) -> Result<u64> {
     // Counted as they are read; the rest of them as errors, since there was no more room.
     while listener.recv(&mut [0; PAYLOAD.len()]).is_ok() {}
     let text = netns.enter(|| Ok(fs::read_to_string("/proc/thread-self/net/snmp")?))?;
