@@ -133,7 +133,6 @@ fn cases() -> anyhow::Result<Vec<Case>> {
         case(SLAVE_EGRESS, "IPv4 to the wire", frame::udp4(TO_LAN, mine, LAN, &payload)?, OK),
         case(SLAVE_EGRESS, "spoofed, dropped", frame::udp4(TO_LAN, theirs, LAN, &payload)?, SHOT),
         case(SLAVE_INGRESS, "unsealed, dropped", frame::udp4(SHARED, theirs, mine, &payload)?, SHOT),
-        case(PARENT_INGRESS, "IPv4 from the wire", frame::udp4(FROM_LAN, LAN, mine, &payload)?, OK),
         case(PARENT_INGRESS, "IPv4 to the host", frame::udp4(to_host, LAN, LAN, &payload)?, OK),
         case(PARENT_EGRESS, "IPv4 of the host", frame::udp4(TO_LAN, LAN, LAN, &payload)?, OK),
         case(
