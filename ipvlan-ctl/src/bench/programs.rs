@@ -88,7 +88,12 @@ fn in_maps(mut dataplane: Dataplane, quick: bool, step: &dyn Fn()) -> Result<Vec
     rounds_of(own, parents, quick, step).map_err(Error::Bench)
 }
 
-fn rounds_of(mut own: Timed, mut parents: Timed, quick: bool, step: &dyn Fn()) -> anyhow::Result<Vec<ProgramCost>> {
+fn rounds_of(
+    mut own: Timed,
+    mut parents: Timed,
+    quick: bool,
+    step: &dyn Fn(),
+) -> anyhow::Result<Vec<ProgramCost>> {
     let cases = cases()?;
     let mut samples = vec![(Vec::new(), Vec::new()); cases.len()];
     for number in 0..rounds(quick) {

@@ -2,9 +2,7 @@
 
 use std::{net::Ipv4Addr, process::Command};
 
-use crate::{
-    policy::feed,
-};
+use crate::policy::feed;
 use anyhow::{Result, ensure};
 use ipvlan_ctl::bench::{Way, spoofed};
 use ipvlan_tests::{
