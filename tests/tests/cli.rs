@@ -1,5 +1,7 @@
 //! What users get wrong: one clear line, another exit status than 0, and nothing made.
 
+#[path = "cli/bench.rs"]
+mod bench;
 #[path = "cli/containers.rs"]
 mod containers;
 #[path = "cli/habits.rs"]
@@ -165,8 +167,8 @@ fn main() -> ExitCode {
         test("a_mac_is_bad_input", ROOT, mac),
         test("help_of_every_command", &[], help),
         test("programs_pass_the_verifier", ROOT, programs),
-        test("what_programs_cost_is_measured", ROOT, bench_of_programs),
-        test("what_comes_through_is_measured", IPVLAN, bench_of_traffic),
+        test("what_programs_cost_is_measured", ROOT, bench::programs),
+        test("what_comes_through_is_measured", IPVLAN, bench::traffic),
     ];
     tests.extend(containers::tests());
     tests.extend(habits::tests());
@@ -340,41 +342,6 @@ fn programs() -> Result<()> {
     Ok(())
 }
 
-fn bench_of_programs() -> Result<()> {
-    let sandbox = Sandbox::new(Maker::Ctl)?;
-    let before = Snapshot::take(&sandbox, &[])?;
-    let report: Value = sandbox.ctl_json("bench --only programs --quick")?;
-    let costs = report["programs"].as_array().context("no list of programs")?;
-    for program in PROGRAMS {
-        let of = |cost: &&Value| cost["program"] == program;
-        let cost = costs.iter().find(of).with_context(|| format!("nothing of {program}"))?;
-        // Of a fast program less an empty one a noisy machine can make less than nothing.
-        ensure!(cost["nanoseconds"].is_f64() && cost["empty"].as_f64() > Some(0.0), "no figure: {cost}");
-    }
-    ensure!(report["traffic"].as_array().is_some_and(Vec::is_empty), "traffic wasn't asked for: {report}");
-    let table = sandbox.ctl("bench --only programs --quick")?;
-    ensure!(table.contains("NANOSECONDS"), "no table: {table}");
-    let changes = Snapshot::take(&sandbox, &[])?.changes(&before);
-    ensure!(changes.is_empty(), "it left something: {changes:#?}");
-    Ok(())
-}
-
-fn bench_of_traffic() -> Result<()> {
-    let sandbox = Sandbox::new(Maker::Ctl)?;
-    let before = Snapshot::take(&sandbox, &[])?;
-    let report: Value = sandbox.ctl_json("bench --only traffic --quick")?;
-    let rates = report["traffic"].as_array().context("no list of traffic")?;
-    ensure!(rates.len() == 3, "{} kinds of traffic", rates.len());
-    for rate in rates {
-        for field in ["stock", "enforced", "ratio"] {
-            ensure!(rate[field].as_f64() > Some(0.0), "no {field}: {rate}");
-        }
-    }
-    let changes = Snapshot::take(&sandbox, &[])?.changes(&before);
-    ensure!(changes.is_empty(), "it left something: {changes:#?}");
-    Ok(())
-}
-
 /// Bad input, whether or not the rest of the line could be used.
 fn mac() -> Result<()> {
     let sandbox = Sandbox::new(Maker::Ctl)?;
@@ -406,6 +373,7 @@ fn help() -> Result<()> {
         "exec",
         "stats",
         "programs",
+        "bench",
         "upgrade",
         "doctor",
         "audit",
