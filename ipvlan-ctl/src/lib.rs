@@ -4,6 +4,7 @@
 //! `ipam`; all speak in the types of `model`. What is enforced needs no daemon: every command opens the store, does its plan, and ends.
 
 pub mod attack;
+pub mod bench;
 pub mod bpf;
 pub mod cli;
 pub mod frontend;

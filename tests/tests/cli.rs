@@ -1,5 +1,7 @@
 //! What users get wrong: one clear line, another exit status than 0, and nothing made.
 
+#[path = "cli/bench.rs"]
+mod bench;
 #[path = "cli/containers.rs"]
 mod containers;
 #[path = "cli/habits.rs"]
@@ -169,6 +171,8 @@ fn main() -> ExitCode {
         test("a_mac_is_bad_input", ROOT, mac),
         test("help_of_every_command", &[], help),
         test("programs_pass_the_verifier", ROOT, programs),
+        test("what_programs_cost_is_measured", ROOT, bench::programs),
+        test("what_comes_through_is_measured", IPVLAN, bench::traffic),
     ];
     tests.extend(containers::tests());
     tests.extend(habits::tests());
@@ -373,6 +377,7 @@ fn help() -> Result<()> {
         "exec",
         "stats",
         "programs",
+        "bench",
         "upgrade",
         "doctor",
         "audit",

@@ -109,6 +109,13 @@ pub(crate) fn faulty_ctl() -> Result<PathBuf> {
     Ok(copy)
 }
 
+/// The controller as it is installed, for what its own work costs: another profile, so its artifacts are kept apart.
+pub(crate) fn release_ctl() -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["build", "--release", "--package", "ipvlan-ctl", "--bin", "ipvlan-ctl"]);
+    binary(&executables(&mut command)?, "ipvlan-ctl")
+}
+
 /// The VM's PID 1, linked statically: it runs before there is a dynamic linker.
 pub(crate) fn vm_init() -> Result<PathBuf> {
     const NAME: &str = "ipvlan-vm-init";

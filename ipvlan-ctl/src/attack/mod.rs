@@ -8,7 +8,6 @@ mod case;
 mod cases;
 #[cfg(feature = "faulty")]
 mod fault;
-mod interrupt;
 mod matrix;
 mod setting;
 mod throw;
@@ -25,7 +24,7 @@ use ipvlan_common::DropReason;
 use crate::{
     model::{Flag, Mode},
     netlink::Netlink,
-    sandbox::Maker,
+    sandbox::{Maker, interrupt},
     service::{Error, Facts},
 };
 

@@ -11,11 +11,10 @@ use ipvlan_common::DropReason;
 
 use super::{
     case::{Act, Case, Expect},
-    interrupt,
     setting::{Family, Place, Setting},
     world::World,
 };
-use crate::sandbox::{Maker, Marker, Stats, Watch, watch::SETTLE};
+use crate::sandbox::{Maker, Marker, Stats, Watch, interrupt, watch::SETTLE};
 
 /// How long something is waited for that may never come.
 const PATIENCE: Duration = Duration::from_millis(400);

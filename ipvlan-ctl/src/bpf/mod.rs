@@ -15,6 +15,7 @@ mod presence;
 mod qdisc;
 mod support;
 mod tables;
+mod timing;
 #[cfg(feature = "log")]
 mod verdicts;
 mod xdp;
@@ -40,6 +41,7 @@ pub use pins::{has_pins, is_mountable, on_bpf_fs};
 pub use qdisc::{lacks_clsact, remove_unused_clsact};
 pub use support::has_tcx;
 use tables::Tables;
+pub use timing::{Round, Timed, time};
 #[cfg(feature = "log")]
 pub use verdicts::Verdicts;
 

@@ -67,7 +67,8 @@ pub(super) fn xdp(object: &mut Ebpf) -> Result<&mut Xdp, BpfError> {
     Ok(program)
 }
 
-fn find<'a, P>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, BpfError>
+/// A program of an object, by name.
+pub(super) fn find<'a, P>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, BpfError>
 where
     &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
 {

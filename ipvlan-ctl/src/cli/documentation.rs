@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Cli, audit::AttackReport, monitor::LostLine, render::Refusal, upgrade};
 use crate::{
+    bench,
     bpf::Cost,
     service::{Dropped, EndpointReport, Finding, NetworkReport, StatsReport, audit, doctor},
 };
@@ -81,6 +82,7 @@ fn documents() -> Vec<Document> {
         document::<Dropped>(&["monitor"], "A line for each drop"),
         document::<LostLine>(&["monitor"], "and a line where there were more"),
         document::<Cost>(&["programs"], "A list of programs, each"),
+        document::<bench::Report>(&["bench"], "What was measured"),
         document::<audit::Risk>(&["audit"], "A list of risks, the heaviest first, each"),
         document::<AttackReport>(&["audit"], "With `--attack`, what came of every case"),
         document::<doctor::Row>(&["doctor"], "A list of checks, each"),

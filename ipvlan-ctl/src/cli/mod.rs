@@ -1,6 +1,7 @@
 //! The command line.
 
 mod audit;
+mod bench;
 mod doctor;
 #[cfg(test)]
 mod documentation;
@@ -103,6 +104,8 @@ enum Command {
     Reconcile(reconcile::Reconcile),
     /// Show what the programs cost on this kernel: the verifier's work, and memory
     Programs,
+    /// Measure what enforcement costs on this machine
+    Bench(bench::Bench),
     /// Check what this machine has, and what is missing
     Doctor(doctor::Doctor),
     /// Hold this machine against what its networks promise
@@ -141,6 +144,7 @@ impl Command {
             Self::Log => "log",
             Self::Upgrade => "upgrade",
             Self::Programs => "programs",
+            Self::Bench(_) => "bench",
             Self::Doctor(_) => "doctor",
             Self::Audit(_) => "audit",
             Self::Reconcile(_) => "reconcile",
@@ -195,6 +199,7 @@ impl Cli {
             Command::Upgrade => upgrade::execute(&root, format),
             Command::Reconcile(reconcile) => reconcile.execute(&root, format),
             Command::Programs => programs::execute(&root, format),
+            Command::Bench(bench) => bench.execute(&root, format),
             Command::Doctor(doctor) => doctor.execute(&root, format),
             Command::Audit(audit) => audit.execute(&root, format),
             Command::Run(run) => run.execute(&root),
@@ -261,6 +266,7 @@ mod tests {
             "monitor",
             "monitor --endpoint a --endpoint b --reason unsealed --format json --count 1",
             "programs --format json",
+            "bench --only traffic --quick",
             "upgrade",
             "reconcile --dry-run --format json",
             "run --network db_net --name ipv1 -- ping -c 4 192.168.1.2",

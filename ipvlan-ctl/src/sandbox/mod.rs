@@ -4,6 +4,7 @@
 
 pub mod door;
 pub mod frame;
+pub(crate) mod interrupt;
 pub mod netns;
 pub mod network;
 pub mod offload;

@@ -41,6 +41,9 @@ pub enum Error {
     /// A sandbox for attacks.
     #[error("the attacks can't be tried: {0:#}")]
     Attack(anyhow::Error),
+    /// A measurement.
+    #[error("it can't be measured: {0:#}")]
+    Bench(anyhow::Error),
     /// The answer to a question.
     #[error("can't read the answer: {0}")]
     Answer(io::Error),

@@ -5,6 +5,7 @@ mod docker;
 mod fuzzer;
 mod kernel;
 mod linker;
+mod peers;
 mod toolchain;
 mod tools;
 
@@ -17,6 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::kernel::Version;
 use apt::Apt;
 pub(crate) use docker::dir as docker_dir;
+pub(crate) use peers::plugins as cni_plugins;
 pub(crate) use toolchain::choose as toolchain;
 use tools::Group;
 
@@ -45,6 +47,8 @@ pub(crate) enum Step {
     Network,
     /// Docker's daemon and client, for the VM.
     Docker,
+    /// What the benchmark holds ours against.
+    Peers,
     /// A guest kernel.
     Kernel(Version),
 }
@@ -60,7 +64,7 @@ enum Status {
 
 impl Step {
     /// Everything, in the order in which it builds on each other.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Toolchain,
         Self::Linker,
         Self::Fuzzer,
@@ -68,6 +72,7 @@ impl Step {
         Self::Unpacking,
         Self::Network,
         Self::Docker,
+        Self::Peers,
         Self::Kernel(Version::V6_12),
         Self::Kernel(Version::V6_1),
     ];
@@ -92,6 +97,7 @@ impl Step {
             Self::Unpacking => "unpacking tools".to_owned(),
             Self::Network => "network tools".to_owned(),
             Self::Docker => "Docker".to_owned(),
+            Self::Peers => "benchmark's peers".to_owned(),
             Self::Kernel(version) => format!("kernel {version}"),
         }
     }
@@ -105,6 +111,7 @@ impl Step {
             Self::Unpacking => Group::UNPACKING.check(),
             Self::Network => Group::NETWORK.check(),
             Self::Docker => docker::check(),
+            Self::Peers => peers::check(),
             Self::Kernel(version) => kernel::check(version),
         }
     }
@@ -118,6 +125,7 @@ impl Step {
             Self::Unpacking => Group::UNPACKING.install(apt),
             Self::Network => Group::NETWORK.install(apt),
             Self::Docker => docker::install(apt),
+            Self::Peers => peers::install(apt),
             Self::Kernel(version) => kernel::install(version, apt),
         }
     }

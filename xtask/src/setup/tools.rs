@@ -36,6 +36,9 @@ impl Group {
         file_server: false,
     };
 
+    /// What the benchmark makes Docker's rules with.
+    pub(super) const FILTERS: Self = Self { tools: &[("iptables", "iptables")], file_server: false };
+
     /// What Docker starts; none of them is a daemon.
     pub(super) const CONTAINERS: Self =
         Self { tools: &[("crun", "crun"), ("iptables", "iptables")], file_server: false };

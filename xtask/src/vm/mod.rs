@@ -45,6 +45,9 @@ pub(crate) struct Vm {
     /// Memory in MiB
     #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u32).range(256..))]
     pub(crate) memory: u32,
+    /// Let the guest's clock count instructions: half as fast, and the same each time
+    #[arg(long)]
+    pub(crate) icount: bool,
 }
 
 /// `cargo xtask vm`.
@@ -78,7 +81,13 @@ impl Command {
 impl Vm {
     /// A VM for a whole suite, some of whose tests are long and silent where all is emulated.
     pub(crate) fn new(kernel: Version) -> Self {
-        Self { kernel, timeout: Duration::from_secs(5000), silence: Duration::from_secs(600), memory: 2048 }
+        Self {
+            kernel,
+            timeout: Duration::from_secs(5000),
+            silence: Duration::from_secs(600),
+            memory: 2048,
+            icount: false,
+        }
     }
 
     /// Runs `argv` in a fresh guest, shows its output, and returns it with the exit status.
@@ -100,10 +109,17 @@ impl Vm {
             kernel_modules: kernel.modules_dir(),
             out: out.clone(),
         };
-        let accelerator = Accelerator::choose(&kernel)?;
+        // Only an emulator counts them.
+        let accelerator = if self.icount { Accelerator::Tcg } else { Accelerator::choose(&kernel)? };
         let shares = [Share::read_only(ROOT_TAG, Path::new("/")), Share::writable(OUT_TAG, &out)];
-        let boot =
-            Boot { kernel: &kernel, accelerator, memory: self.memory, shares: &shares, job: Some(job) };
+        let boot = Boot {
+            kernel: &kernel,
+            accelerator,
+            memory: self.memory,
+            icount: self.icount,
+            shares: &shares,
+            job: Some(job),
+        };
         let limits = console::Limits { total: self.timeout, silence: self.silence, echo };
         boot.run(&limits).with_context(|| format!("the VM (kernel {}) failed", kernel.release))
     }
@@ -121,6 +137,7 @@ struct Boot<'a> {
     kernel: &'a Kernel,
     accelerator: Accelerator,
     memory: u32,
+    icount: bool,
     shares: &'a [Share<'a>],
     job: Option<Job>,
 }
@@ -142,6 +159,7 @@ impl Boot<'_> {
             initrd: &initrd,
             accelerator: self.accelerator,
             memory: self.memory,
+            icount: self.icount,
             sockets: &servers.iter().map(|server| (server.tag(), server.socket())).collect::<Vec<_>>(),
             status: &status,
         })?;

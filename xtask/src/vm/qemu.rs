@@ -21,6 +21,8 @@ pub(super) struct Machine<'a> {
     pub(super) initrd: &'a Path,
     pub(super) accelerator: Accelerator,
     pub(super) memory: u32,
+    /// Whether the guest's clock counts instructions.
+    pub(super) icount: bool,
     /// virtiofs tags and the sockets of their servers.
     pub(super) sockets: &'a [(&'a str, &'a Path)],
     /// Receives what the guest writes to its second serial port.
@@ -44,6 +46,9 @@ pub(super) fn command(machine: &Machine<'_>) -> Result<Command> {
         .arg("-initrd")
         .arg(machine.initrd)
         .args(["-append", KERNEL_ARGUMENTS]);
+    if machine.icount {
+        command.args(["-icount", "shift=0,sleep=off"]);
+    }
     if Path::new(QBOOT).is_file() {
         command.args(["-bios", QBOOT]);
     }

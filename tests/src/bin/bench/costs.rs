@@ -17,8 +17,8 @@ pub(crate) fn section(effort: Effort) -> Result<Section> {
     let table = Table { costs: &costs };
     let base = costs.first().map_or(f64::NAN, |it| it.samples.base().median);
     Ok(Section {
-        name: "programs",
-        title: "What a program costs a frame",
+        name: "programs".to_owned(),
+        title: "What a program costs a frame".to_owned(),
         about: format!(
             "Nanoseconds by `BPF_PROG_TEST_RUN`, less those of an empty program on the same frame: median of {} rounds of {} runs \
              (first and third quartile). *Ratio*: to one hash lookup and one count, both with {FEW} endpoints. *Growth*: {MOST} \
@@ -30,6 +30,7 @@ pub(crate) fn section(effort: Effort) -> Result<Section> {
         note: format!("An empty classifier takes {base:.0} ns in the same loop."),
         plot: table.plot()?,
         samples: serde_json::to_value(&costs)?,
+        machine: None,
     })
 }
 

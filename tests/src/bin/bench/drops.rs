@@ -186,8 +186,8 @@ pub(crate) fn section(effort: Effort) -> Result<Section> {
     let bar = |cost: &Cost| Bar { name: cost.filter.clone(), middles: vec![cost.over(base)] };
     let bars: Vec<_> = refused.iter().map(bar).collect();
     Ok(Section {
-        name: "drops",
-        title: "What a refused frame costs",
+        name: "drops".to_owned(),
+        title: "What a refused frame costs".to_owned(),
         about: format!(
             "UDP datagrams from the wire that claim the address of one of {MEMBERS} members, over a veth: nanoseconds each, sender \
              and receiver on one CPU, median of {} rounds of {} (first and third quartile), and what they take more than datagrams \
@@ -204,5 +204,6 @@ pub(crate) fn section(effort: Effort) -> Result<Section> {
             bars: &bars,
         })?,
         samples: serde_json::to_value(&costs)?,
+        machine: None,
     })
 }

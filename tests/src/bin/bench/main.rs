@@ -1,8 +1,13 @@
 //! What enforcement costs, measured: each figure beside what it is held against, in the same run.
 
+mod attach;
+mod attacher;
+mod child;
 mod costs;
 mod crowd;
 mod drops;
+mod ipvlan;
+mod kind;
 mod memory;
 mod plot;
 mod policy;
@@ -34,6 +39,10 @@ enum Part {
     Drops,
     /// What an endpoint takes of the kernel's memory
     Memory,
+    /// What it takes to attach an endpoint, beside the reference CNI plugin; takes ipvlan
+    Attach,
+    /// What comes through with ipvlan, a bridge and macvlan; takes ipvlan
+    Ipvlan,
 }
 
 /// Measures what enforcement costs, and writes all samples, tables and pictures.
@@ -42,9 +51,12 @@ struct Args {
     /// Fewer and shorter rounds: shows that it can be measured, not how well
     #[arg(long)]
     quick: bool,
-    /// This part alone; may be given again
+    /// A part; may be given again
     #[arg(long, value_enum)]
     only: Vec<Part>,
+    /// The folder of a report from another kernel, to take over
+    #[arg(long, value_name = "DIR")]
+    merge: Vec<PathBuf>,
     /// The folder for the report
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -65,12 +77,12 @@ fn bench(args: &Args) -> Result<()> {
         bail!("loading programs takes root: run it as root");
     }
     pin_to_a_cpu()?;
-    let (programs, traffic) = if args.quick {
-        (programs::Effort::QUICK, traffic::Effort::QUICK)
+    let (programs, traffic, attach, ipvlan) = if args.quick {
+        (programs::Effort::QUICK, traffic::Effort::QUICK, attach::Effort::QUICK, ipvlan::Effort::QUICK)
     } else {
-        (programs::Effort::FULL, traffic::Effort::FULL)
+        (programs::Effort::FULL, traffic::Effort::FULL, attach::Effort::FULL, ipvlan::Effort::FULL)
     };
-    let wanted = |part: Part| args.only.is_empty() || args.only.contains(&part);
+    let wanted = |part: Part| args.only.contains(&part);
     let mut sections = Vec::new();
     if wanted(Part::Programs) {
         sections.push(costs::section(programs)?);
@@ -84,7 +96,14 @@ fn bench(args: &Args) -> Result<()> {
     if wanted(Part::Memory) {
         sections.push(memory::section()?);
     }
-    let report = Report::new(sections);
+    if wanted(Part::Attach) {
+        sections.extend(attach::sections(attach)?);
+    }
+    if wanted(Part::Ipvlan) {
+        sections.extend(ipvlan::sections(ipvlan)?);
+    }
+    let mut report = Report::new(sections);
+    args.merge.iter().try_for_each(|folder| report.merge(folder))?;
     fs::create_dir_all(&args.out).with_context(|| format!("can't make {}", args.out.display()))?;
     let pictures = report.sections.iter().map(|it| (format!("{}.svg", it.name), it.plot.clone()));
     let texts =
@@ -93,7 +112,6 @@ fn bench(args: &Args) -> Result<()> {
         let path = args.out.join(name);
         fs::write(&path, text).with_context(|| format!("can't write {}", path.display()))?;
     }
-    println!("{}", report.markdown());
     Ok(())
 }
 

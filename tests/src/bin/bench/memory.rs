@@ -89,8 +89,8 @@ pub(crate) fn section() -> Result<Section> {
         }
     };
     Ok(Section {
-        name: "memory",
-        title: "What an endpoint takes of the kernel's memory",
+        name: "memory".to_owned(),
+        title: "What an endpoint takes of the kernel's memory".to_owned(),
         about: format!(
             "Bytes that the kernel charges for maps (`memlock` in their fdinfo) and programs (`memlock` and machine code in their info), \
              {} CPUs, with room for as many endpoints as there are. *Share*: of the maps that grow with them. Of its two \
@@ -110,5 +110,6 @@ pub(crate) fn section() -> Result<Section> {
             bars: &all.iter().map(bar).collect::<Vec<_>>(),
         })?,
         samples: serde_json::to_value(&all)?,
+        machine: None,
     })
 }

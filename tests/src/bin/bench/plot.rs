@@ -26,12 +26,13 @@ pub(crate) struct Bar {
 pub(crate) struct Plot<'a> {
     /// What is measured, and in what.
     pub(crate) unit: &'static str,
-    /// The series, of which there are up to two.
+    /// The series, of which there are up to three.
     pub(crate) series: &'a [String],
     pub(crate) bars: &'a [Bar],
 }
 
-const COLORS: [RGBColor; 2] = [RGBColor(0x2a, 0x78, 0xb8), RGBColor(0xe0, 0x8a, 0x1e)];
+const COLORS: [RGBColor; 3] =
+    [RGBColor(0x2a, 0x78, 0xb8), RGBColor(0xe0, 0x8a, 0x1e), RGBColor(0x6a, 0x9a, 0x3b)];
 const ROW: u32 = 34;
 const WIDTH: u32 = 960;
 /// Room for the names.
@@ -48,6 +49,8 @@ fn draw(plot: &Plot<'_>, svg: &mut String) -> Result<(), Box<dyn std::error::Err
     let Plot { unit, series, bars } = plot;
     let rows = bars.len() as f64;
     let longest = bars.iter().flat_map(|bar| &bar.middles).map(|it| it.high).fold(1.0, f64::max);
+    // Ratios are small.
+    let digits = if longest < 5.0 { 1 } else { 0 };
     let area = SVGBackend::with_string(svg, (WIDTH, ROW * (bars.len() as u32 + 3))).into_drawing_area();
     let font = |size: u32| TextStyle::from(("sans-serif", size).into_font());
     let mut chart = ChartBuilder::on(&area)
@@ -60,7 +63,7 @@ fn draw(plot: &Plot<'_>, svg: &mut String) -> Result<(), Box<dyn std::error::Err
         .disable_y_mesh()
         .disable_y_axis()
         .y_labels(0)
-        .x_label_formatter(&|value| format!("{value:.0}"))
+        .x_label_formatter(&|value| format!("{value:.digits$}"))
         .x_max_light_lines(1)
         .x_desc(*unit)
         .label_style(font(14))

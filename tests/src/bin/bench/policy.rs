@@ -168,7 +168,7 @@ pub(crate) fn nft(netns: &Netns, text: &str) -> Result<()> {
 }
 
 /// Runs a command that reads its rules.
-fn feed(netns: &Netns, command: &mut Command, text: &str) -> Result<()> {
+pub(crate) fn feed(netns: &Netns, command: &mut Command, text: &str) -> Result<()> {
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = netns.spawn(command)?;
     child.stdin.take().context("a pipe")?.write_all(text.as_bytes())?;

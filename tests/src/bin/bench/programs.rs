@@ -4,14 +4,14 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{
-    Ebpf, EbpfLoader, TestRun as _, TestRunOptions,
+    Ebpf, EbpfLoader,
     maps::{Array, HashMap, MapData, ProgramArray},
     programs::{SchedClassifier, Xdp},
 };
 use etherparse::ArpOperation;
 use indicatif::ProgressBar;
 use ipvlan_common::{Identity, packet::Frame, schema, seal::seal};
-use ipvlan_ctl::bpf::{BENCH, EndpointIdentity};
+use ipvlan_ctl::bpf::{BENCH, EndpointIdentity, time};
 use ipvlan_tests::frame::{self, Arp, Link};
 use serde::Serialize;
 
@@ -292,27 +292,23 @@ impl<'c> Bench<'c> {
 
     /// Runs the program, or what is taken off its time; returns what it returned at last, and nanoseconds a run.
     fn run(&mut self, with_program: bool, runs: u32) -> Result<(u32, f64)> {
-        let mut out = vec![0; self.case.frame.len() + 64];
-        let options = TestRunOptions {
-            data_in: Some(&self.case.frame),
-            data_out: Some(&mut out),
-            repeat: runs,
-            ..TestRunOptions::default()
-        };
-        let program = self.case.program;
-        let result = match (program, self.case.by) {
-            (schema::PARENT_XDP, _) if with_program => xdp(&mut self.object, program)?.test_run(options),
-            (schema::PARENT_XDP, _) => xdp(&mut self.bench, "empty_xdp")?.test_run(options),
+        let (program, frame) = (self.case.program, &self.case.frame);
+        Ok(match (program, self.case.by) {
+            (schema::PARENT_XDP, _) if with_program => {
+                time(xdp(&mut self.object, program)?, program, frame, runs)?
+            }
+            (schema::PARENT_XDP, _) => time(xdp(&mut self.bench, "empty_xdp")?, "empty_xdp", frame, runs)?,
             (_, By::AnySender | By::AnyReceiver) => {
                 let under_test = u32::from(with_program);
                 choose(&mut self.bench, self.crowd.endpoints, &self.case, under_test)?;
-                classifier(&mut self.bench, "anybody")?.test_run(options)
+                time(classifier(&mut self.bench, "anybody")?, "anybody", frame, runs)?
             }
-            (REFERENCE, _) if with_program => classifier(&mut self.bench, REFERENCE)?.test_run(options),
-            _ if with_program => classifier(&mut self.object, program)?.test_run(options),
-            _ => classifier(&mut self.bench, "empty")?.test_run(options),
-        }?;
-        Ok((result.return_value, result.duration.as_nanos() as f64))
+            (REFERENCE, _) if with_program => {
+                time(classifier(&mut self.bench, REFERENCE)?, REFERENCE, frame, runs)?
+            }
+            _ if with_program => time(classifier(&mut self.object, program)?, program, frame, runs)?,
+            _ => time(classifier(&mut self.bench, "empty")?, "empty", frame, runs)?,
+        })
     }
 
     fn into_cost(self) -> Cost {

@@ -1,11 +1,11 @@
 //! The report: sections, each with a table, a picture and all of its samples.
 
-use std::{fmt::Write as _, fs, time::SystemTime};
+use std::{fmt::Write as _, fs, path::Path, time::SystemTime};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use ipvlan_tests::harness::kernel_release;
 use maud::{DOCTYPE, PreEscaped, html};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 const TITLE: &str = "What enforcement costs";
@@ -14,21 +14,20 @@ body{font:14px/1.4 system-ui,sans-serif;margin:2em;color:#222;background:#fff}p{
 table{border-collapse:collapse;font-size:13px}th,td{border:1px solid #ccc;padding:2px 8px;text-align:left}";
 
 /// What was measured in one way.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Section {
     /// Its name in file names.
-    pub(crate) name: &'static str,
-    pub(crate) title: &'static str,
+    pub(crate) name: String,
+    pub(crate) title: String,
     /// What the figures are.
     pub(crate) about: String,
-    #[serde(skip)]
+    /// Where it was measured, if elsewhere than the others.
+    pub(crate) machine: Option<String>,
     pub(crate) head: Vec<String>,
-    #[serde(skip)]
     pub(crate) rows: Vec<Vec<String>>,
     /// What else to know.
-    #[serde(skip)]
     pub(crate) note: String,
-    /// The picture, as SVG.
+    /// The picture, as SVG: in a file of its own.
     #[serde(skip)]
     pub(crate) plot: String,
     /// All samples.
@@ -36,7 +35,7 @@ pub(crate) struct Section {
 }
 
 /// All sections, and where they were measured.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     kernel: String,
     cpu: String,
@@ -56,6 +55,21 @@ impl Report {
         }
     }
 
+    /// Takes over the sections of the report in a folder, which was made on another kernel.
+    pub(crate) fn merge(&mut self, folder: &Path) -> Result<()> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))
+        };
+        let other: Self = serde_json::from_str(&read("report.json")?)?;
+        for mut section in other.sections {
+            section.plot = read(&format!("{}.svg", section.name))?;
+            section.machine = Some(format!("In a VM: Linux {}, {}.", other.kernel, other.cpu));
+            self.sections.push(section);
+        }
+        Ok(())
+    }
+
     pub(crate) fn json(&self) -> Result<String> {
         Ok(serde_json::to_string_pretty(self)?)
     }
@@ -67,8 +81,9 @@ impl Report {
 
     pub(crate) fn markdown(&self) -> String {
         let mut text = format!("# {TITLE}\n\n{}\n", self.place());
-        for Section { name, title, about, head, rows, note, .. } in &self.sections {
-            _ = write!(text, "\n## {title}\n\n{about}\n\n![{title}]({name}.svg)\n\n");
+        for Section { name, title, about, machine, head, rows, note, .. } in &self.sections {
+            let machine = machine.iter().map(|it| format!("{it}\n\n")).collect::<String>();
+            _ = write!(text, "\n## {title}\n\n{machine}{about}\n\n![{title}]({name}.svg)\n\n");
             let mut line = |cells: &[String]| _ = writeln!(text, "| {} |", cells.join(" | "));
             line(head);
             line(&vec!["---".to_owned(); head.len()]);
@@ -90,6 +105,7 @@ impl Report {
                     p { (plain(&self.place())) }
                     @for section in &self.sections {
                         h2 { (section.title) }
+                        @if let Some(machine) = &section.machine { p { (machine) } }
                         p { (plain(&section.about)) }
                         (PreEscaped(&section.plot))
                         table {

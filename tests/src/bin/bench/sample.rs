@@ -41,6 +41,20 @@ impl Middle {
     }
 }
 
+impl Middle {
+    /// As a ratio is written.
+    pub(crate) fn as_ratio(&self) -> String {
+        format!("{:.2} ({:.2}–{:.2})", self.median, self.low, self.high)
+    }
+}
+
+/// The sample that this part of them doesn't exceed.
+pub(crate) fn percentile(mut samples: Vec<f64>, part: f64) -> f64 {
+    samples.sort_by(f64::total_cmp);
+    let rank = (samples.len() as f64 * part).ceil() as usize;
+    samples.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
 impl Display for Middle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.0} ({:.0}–{:.0})", self.median, self.low, self.high)
@@ -50,6 +64,12 @@ impl Display for Middle {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_percentile_is_a_sample() {
+        let samples: Vec<_> = (1..=50).rev().map(f64::from).collect();
+        assert_eq!([0.5, 0.99, 1.0].map(|part| percentile(samples.clone(), part)), [25.0, 50.0, 50.0]);
+    }
 
     #[test]
     fn the_middle_is_of_the_differences() {

@@ -1,7 +1,6 @@
 //! What each filter costs real frames: between two namespaces, over a veth, on this machine's kernel.
 
 use std::{
-    fs,
     net::{SocketAddr, UdpSocket},
     thread,
     time::{Duration, Instant},
@@ -9,6 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use indicatif::ProgressBar;
+use ipvlan_ctl::bench::arrived;
 use ipvlan_tests::{
     Netns,
     sandbox::{INTERFACE, mac},
@@ -94,21 +94,9 @@ impl Link {
         Ok(Self { sender, receiver, own, spoofed, listener })
     }
 
-    /// Datagrams that have come to the listener, whether or not it had room for them.
-    fn arrived(&self) -> Result<u64> {
-        // Counted as they are read; the rest of them as errors, since there was no more room.
-        while self.listener.recv(&mut [0; PAYLOAD.len()]).is_ok() {}
-        let text = self.receiver.enter(|| Ok(fs::read_to_string("/proc/thread-self/net/snmp")?))?;
-        let mut udp = text.lines().filter_map(|line| line.strip_prefix("Udp: "));
-        let (names, values) = udp.next().zip(udp.next()).context("no counters of UDP")?;
-        let counters = names.split(' ').zip(values.split(' '));
-        let counted = counters.filter(|(name, _)| ["InDatagrams", "InErrors"].contains(name));
-        counted.map(|(_, value)| Ok(value.parse::<u64>()?)).sum()
-    }
-
     /// Sends so many; returns nanoseconds each, and how many have arrived.
     fn send(&self, socket: &UdpSocket, datagrams: u32) -> Result<(f64, u64)> {
-        let before = self.arrived()?;
+        let before = arrived(&self.listener, &self.receiver)?;
         let begin = Instant::now();
         for _ in 0..datagrams {
             // A filter on the way may refuse it to the sender.
@@ -117,7 +105,7 @@ impl Link {
         let nanos = begin.elapsed().as_nanos() as f64 / f64::from(datagrams);
         // What the last ones left to another CPU.
         thread::sleep(Duration::from_millis(20));
-        Ok((nanos, self.arrived()? - before))
+        Ok((nanos, arrived(&self.listener, &self.receiver)? - before))
     }
 }
 
@@ -188,8 +176,8 @@ pub(crate) fn section(effort: Effort) -> Result<Section> {
     let bars = costs.iter().filter(|it| !std::ptr::eq(*it, base));
     let bars: Vec<_> = bars.map(|it| Bar { name: it.filter.clone(), middles: vec![it.over(base)] }).collect();
     Ok(Section {
-        name: "traffic",
-        title: "What a filter costs real frames",
+        name: "traffic".to_owned(),
+        title: "What a filter costs real frames".to_owned(),
         about: format!(
             "UDP datagrams of {} bytes, one by one through a socket and a veth to a socket in another namespace, sender and receiver \
              on one CPU: nanoseconds each, median of {} rounds of {} datagrams (first and third quartile). Every filter keeps the \
@@ -206,6 +194,7 @@ pub(crate) fn section(effort: Effort) -> Result<Section> {
             .to_owned(),
         plot: plot(&Plot { unit: "nanoseconds a datagram, more than without a filter", series: &[], bars: &bars })?,
         samples: serde_json::to_value(&costs)?,
+        machine: None,
     })
 }
 

@@ -1,4 +1,4 @@
-//! An end before the end: whoever interrupts the attacks finds nothing of the sandbox left.
+//! An end before the end: whoever interrupts what acts in a sandbox finds nothing of it left.
 
 use std::{
     io,
@@ -12,9 +12,9 @@ use nix::sys::signal::{SigSet, Signal};
 static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// From here on, signals that ask for an end are noted, and end nothing by themselves.
-pub(super) fn listen() -> io::Result<()> {
+pub(crate) fn listen() -> io::Result<()> {
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
-    // Threads and programs that are started later inherit it; none of them outlives an attack.
+    // Threads and programs that are started later inherit it; none of them outlives the sandbox.
     signals.thread_block()?;
     thread::Builder::new().name("signals".into()).spawn(move || {
         if signals.wait().is_ok() {
@@ -25,7 +25,7 @@ pub(super) fn listen() -> io::Result<()> {
 }
 
 /// An error once an end was asked for.
-pub(super) fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     ensure!(!ASKED.load(Ordering::Relaxed), "interrupted");
     Ok(())
 }
