@@ -193,7 +193,8 @@ fn from_wire<P: Packet + ?Sized>(frame: &Frame<'_, P>, me: &Identity, tables: &i
         return refuse(me.slot, DropReason::Multicast);
     }
     // Whoever has its own address too, it is to hear of: so it finds a duplicate.
-    let advertised = if frame.ethernet.ethertype == packet::IPV6 { nd::advertised(frame.packet) } else { None };
+    let advertised =
+        if frame.ethernet.ethertype == packet::IPV6 { nd::advertised(frame.packet) } else { None };
     if advertised.and_then(|it| tables.ipv6(me.parent, it)).is_some_and(|holder| holder != me.slot) {
         return refuse(me.slot, DropReason::WireSpoof);
     }
@@ -360,7 +361,11 @@ fn to_wire<P: Packet + ?Sized>(
         return refuse(metadata.tc_index, DropReason::Malformed);
     };
     let by_nat = || sender.flags & SNAT != 0 && claim.source_holder(me.parent, tables) == Some(me.parent);
-    if claim.is_from(sender) || by_nat() { Ok(Verdict::Open) } else { refuse(metadata.tc_index, claim.spoof()) }
+    if claim.is_from(sender) || by_nat() {
+        Ok(Verdict::Open)
+    } else {
+        refuse(metadata.tc_index, claim.spoof())
+    }
 }
 
 /// The host filter of modes l3 and l3s, whose frames for the host don't pass the parent. It stands in mode l2 too: root in a

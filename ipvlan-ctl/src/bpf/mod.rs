@@ -32,7 +32,9 @@ pub use events::{Events, Lost};
 use ipnet::Ipv4Net;
 use ipvlan_common::{
     DropReason, Identity, Slot, SlotEntry, schema,
-    types::{ASK_ALL, INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, ROUTES, SNAT, VEPA, WIRE},
+    types::{
+        ASK_ALL, INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, ROUTES, SNAT, VEPA, WIRE,
+    },
 };
 #[doc(hidden)]
 pub use object::{BENCH, PRIME};

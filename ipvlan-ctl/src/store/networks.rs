@@ -7,8 +7,8 @@ use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::{Store, StoreError, key, key_bytes, note_slot, optional, parsed};
 use crate::model::{
-    ArpSuppress, Flag, IfName, Made, Mode, Multicast, Name, Network, NetworkSpec, Owner, Parent, Pool, Slot, Snat,
-    State, Xdp,
+    ArpSuppress, Flag, IfName, Made, Mode, Multicast, Name, Network, NetworkSpec, Owner, Parent, Pool, Slot,
+    Snat, State, Xdp,
 };
 
 impl Store {

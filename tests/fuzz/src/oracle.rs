@@ -179,7 +179,10 @@ fn parent_egress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     }
     let (source, _) = addresses(input.frame).ok_or("l3, a source")?;
     let by_nat = sender.flags & SNAT != 0 && is_hosts(world, source);
-    keep(by_nat || holder(world, source) == Some(input.metadata.tc_index), "l3, the own source, or the host's")
+    keep(
+        by_nat || holder(world, source) == Some(input.metadata.tc_index),
+        "l3, the own source, or the host's",
+    )
 }
 
 /// All on the wire that such a request is for.

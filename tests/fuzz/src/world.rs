@@ -7,7 +7,9 @@ use ipvlan_common::{
     packet::Frame,
     seal::seal,
     tables::Tables,
-    types::{ASK_ALL, INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, SNAT, VEPA, WIRE},
+    types::{
+        ASK_ALL, INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, SNAT, VEPA, WIRE,
+    },
 };
 
 /// The parent's MAC, and so every slave's.

@@ -65,7 +65,8 @@ fn forward(world: &World, family: Family, to: Who, marker: &[u8]) -> Result<()> 
     if to == Who::Host {
         world.know_neighbor(&world.root, &address.to_string())?;
     } else if world.setting.is_l2() {
-        container.ip(&format!("neigh replace {address} lladdr {} dev {INTERFACE} nud permanent", mac(LAN_MAC)))?;
+        container
+            .ip(&format!("neigh replace {address} lladdr {} dev {INTERFACE} nud permanent", mac(LAN_MAC)))?;
     }
     let (protocol, header, sums) = match family {
         Family::V4 => ("ip", "ip", "ip4h and udp"),

@@ -12,7 +12,8 @@ use ipvlan_tests::frame::{self, Link};
 
 use super::{FROM_LAN, Row, SHARED, Stamp, TO_ALL, UNSEALED, by, drop_for, row, udp4};
 use crate::world::{
-    A, B, HOST6, INNER, INNER_PEER, LAN, LAN_MAC, LAN6, NOBODY, OTHER, PARENT, SHY, SHY_PEER, ip4, ip6, link_local,
+    A, B, HOST6, INNER, INNER_PEER, LAN, LAN_MAC, LAN6, NOBODY, OTHER, PARENT, SHY, SHY_PEER, ip4, ip6,
+    link_local,
 };
 
 const DESTINATION_OPTIONS: u8 = 60;
