@@ -1,7 +1,7 @@
 //! Whom a frame claims to come from and to be for.
 
 use crate::{
-    DropReason, Slot,
+    DropReason, Slot, SlotEntry, nd,
     packet::{self, Arp, ETHERNET_LEN, Frame, Ipv4, Ipv6, Packet},
     tables::Tables,
 };
@@ -52,6 +52,15 @@ pub(crate) fn source_endpoint_at_start<P: Packet + ?Sized>(
 }
 
 impl Claim {
+    /// Whether the source is the endpoint's own.
+    #[inline(always)]
+    pub(crate) fn is_from(&self, endpoint: &SlotEntry) -> bool {
+        match *self {
+            Self::Ipv4 { source, .. } => source != [0; 4] && source == endpoint.ipv4,
+            Self::Ipv6 { source, .. } => nd::owns(endpoint, &source),
+        }
+    }
+
     /// Who on `parent` holds the source: an endpoint, or the host in the parent's name.
     #[inline(always)]
     pub(crate) fn source_holder(&self, parent: Slot, tables: &impl Tables) -> Option<Slot> {

@@ -86,6 +86,15 @@ pub(crate) fn check<P: Packet + ?Sized>(
     }
 }
 
+/// Whose address a neighbour advertisement is about; `None` where the frame isn't one. Fragmented, no receiver takes it (RFC 6980).
+#[inline(always)]
+pub(crate) fn advertised<P: Packet + ?Sized>(packet: &P) -> Option<[u8; 16]> {
+    let ip = Ipv6::parse(packet).ok()?;
+    let Upper { protocol, offset, .. } = upper(packet, &ip).ok()??;
+    let [kind] = load_before(packet, offset, ip.end).ok().filter(|_| protocol == ICMPV6)?;
+    if kind == NEIGHBOUR_ADVERTISEMENT { load_before(packet, offset + 8, ip.end).ok() } else { None }
+}
+
 #[inline(always)]
 pub(crate) fn owns(me: &SlotEntry, address: &[u8; 16]) -> bool {
     *address != [0; 16] && (*address == me.ipv6 || *address == me.link_local)

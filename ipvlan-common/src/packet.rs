@@ -70,7 +70,7 @@ pub struct Metadata {
     pub looped_back: bool,
     /// At a slave's egress: whether a raw socket has left a checksum to be written, at a place of its choice, behind this verdict.
     pub unfinished: bool,
-    /// At the parent's and at `lo`'s egress: whether the kernel's bookkeeping shows that a slave sent the frame.
+    /// At the parent's and at `lo`'s egress: whether the kernel's bookkeeping shows that a frame without a seal is a slave's.
     pub sent_by_slave: bool,
 }
 

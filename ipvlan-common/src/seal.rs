@@ -77,7 +77,9 @@ fn pair(source: [u8; 4], destination: [u8; 4]) -> u64 {
 
 #[inline(always)]
 fn finish(hash: SipHash13, [a, b, c, d, e, f]: Mac, ethertype: u16) -> u32 {
-    hash.finish([a, b, c, d, e, f, kind(ethertype)]) as u32
+    let seal = hash.finish([a, b, c, d, e, f, kind(ethertype)]) as u32;
+    // 0 is no hash: what was sealed shows that it was, whatever is made of it afterwards.
+    if seal == 0 { 1 } else { seal }
 }
 
 /// Tells apart what may be sealed as the same bytes. Of other EtherTypes only the wire's broadcasts are, whole.

@@ -28,6 +28,10 @@ pub const MULTICAST_LOCAL: u32 = 1 << 6;
 pub const MULTICAST_OFF: u32 = 1 << 7;
 /// Requests for a neighbour's address go to everybody, as ipvlan has it.
 pub const ASK_ALL: u32 = 1 << 8;
+/// The host routes what the parent's endpoints send: modes l3 and l3s.
+pub const ROUTES: u32 = 1 << 9;
+/// The host may send the endpoint's frames with an address of its own as their source.
+pub const SNAT: u32 = 1 << 10;
 
 /// What verifying programs know of a sender. All zero: not registered, so nothing it sends arrives.
 #[repr(C)]

@@ -1,13 +1,13 @@
 //! The verdict: what becomes of a frame at each hook. Pure, so that tests run the very code that the kernel runs.
 
 use crate::{
-    DropReason, Hook, Identity, Slot, SlotEntry, claim,
-    packet::{Ethernet, Frame, Metadata, Packet},
+    DropReason, Hook, Identity, Slot, SlotEntry, claim, nd,
+    packet::{self, Ethernet, Frame, Metadata, Packet},
     resolve,
     seal::seal,
     sender,
     tables::Tables,
-    types::{INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, VEPA, WIRE},
+    types::{INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, ROUTES, SNAT, VEPA, WIRE},
 };
 
 /// What becomes of a frame.
@@ -62,9 +62,12 @@ pub fn decide<P: Packet + ?Sized>(
     tables: &impl Tables,
 ) -> Verdict {
     // The copy of a multicast goes back to whoever sent it, and has no Ethernet header yet. In modes l3 and l3s the host sends
-    // endpoints' frames on, and isn't to get a copy of those.
-    let holder = || claim::source_endpoint_at_start(packet, metadata.protocol, me.parent, tables);
-    if metadata.looped_back && (hook != Hook::ParentIngress || holder().is_none()) {
+    // endpoints' frames on, and isn't to get a copy of those: their hash is a seal, of whatever is left of the frame.
+    let is_an_endpoints = || {
+        me.entry.flags & ROUTES != 0 && metadata.hash != 0
+            || claim::source_endpoint_at_start(packet, metadata.protocol, me.parent, tables).is_some()
+    };
+    if metadata.looped_back && (hook != Hook::ParentIngress || !is_an_endpoints()) {
         return Verdict::Pass;
     }
     let judged = match Frame::parse(packet) {
@@ -168,7 +171,7 @@ fn slave_ingress<P: Packet + ?Sized>(
         return refuse(me.slot, DropReason::Unsealed);
     };
     if sender.flags & WIRE != 0 {
-        return from_wire(frame, me);
+        return from_wire(frame, me, tables);
     }
     let reason = if sender.network != me.entry.network {
         DropReason::OtherNetwork
@@ -182,12 +185,18 @@ fn slave_ingress<P: Packet + ?Sized>(
 
 /// What an endpoint receives from the wire.
 #[inline(always)]
-fn from_wire<P: Packet + ?Sized>(frame: &Frame<'_, P>, me: &Identity) -> Judged {
+fn from_wire<P: Packet + ?Sized>(frame: &Frame<'_, P>, me: &Identity, tables: &impl Tables) -> Judged {
     if me.entry.flags & INTERNAL != 0 {
         return refuse_isolated(frame, me.slot, me.slot, DropReason::Internal);
     }
     if me.entry.flags & (MULTICAST_LOCAL | MULTICAST_OFF) != 0 && frame.is_dispensable_group() {
         return refuse(me.slot, DropReason::Multicast);
+    }
+    // Whoever has its own address too, it is to hear of: so it finds a duplicate.
+    let advertised =
+        if frame.ethernet.ethertype == packet::IPV6 { nd::advertised(frame.packet) } else { None };
+    if advertised.and_then(|it| tables.ipv6(me.parent, it)).is_some_and(|holder| holder != me.slot) {
+        return refuse(me.slot, DropReason::WireSpoof);
     }
     Ok(Verdict::Open)
 }
@@ -348,11 +357,14 @@ fn to_wire<P: Packet + ?Sized>(
     if sender.flags & L3 == 0 {
         return open(frame, metadata, sender, me);
     }
-    // The host's NAT may have given it another source, but not another endpoint's.
-    let claim = frame.claim();
-    match claim.and_then(|it| Some((it, it.source_endpoint(me.parent, tables)?))) {
-        Some((claim, holder)) if holder != metadata.tc_index => refuse(metadata.tc_index, claim.spoof()),
-        _ => Ok(Verdict::Open),
+    let Some(claim) = frame.claim() else {
+        return refuse(metadata.tc_index, DropReason::Malformed);
+    };
+    let by_nat = || sender.flags & SNAT != 0 && claim.source_holder(me.parent, tables) == Some(me.parent);
+    if claim.is_from(sender) || by_nat() {
+        Ok(Verdict::Open)
+    } else {
+        refuse(metadata.tc_index, claim.spoof())
     }
 }
 

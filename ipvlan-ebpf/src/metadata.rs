@@ -22,7 +22,7 @@ pub(crate) fn read(hook: Hook, skb: *mut __sk_buff, me: &Identity) -> Metadata {
         unfinished: hook == Hook::SlaveEgress && checksum::is_left_by_raw_socket(skb),
         sent_by_slave: match hook {
             Hook::ParentEgress => netns::sent_by_slave(skb, me),
-            Hook::LoopbackEgress => netns::sent_from_elsewhere(skb, me),
+            Hook::LoopbackEgress => netns::sent_by_slave_to_host(skb, me),
             _ => false,
         },
     }

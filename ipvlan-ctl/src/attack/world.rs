@@ -203,7 +203,12 @@ impl World {
         to: Who,
         marker: &[u8],
     ) -> Result<Vec<u8>> {
-        match (self.address(family, from), self.address(family, to)) {
+        Self::udp_of(link, self.address(family, from), self.address(family, to), marker)
+    }
+
+    /// The same between any two addresses.
+    pub(super) fn udp_of(link: Link, from: IpAddr, to: IpAddr, marker: &[u8]) -> Result<Vec<u8>> {
+        match (from, to) {
             (IpAddr::V4(from), IpAddr::V4(to)) => frame::udp4(link, from, to, marker),
             (IpAddr::V6(from), IpAddr::V6(to)) => frame::udp6(link, from, to, marker),
             _ => bail!("two families"),

@@ -71,7 +71,7 @@ pub(super) fn measure(root: &Root, quick: bool, step: &dyn Fn()) -> Result<Vec<P
 }
 
 fn in_maps(mut dataplane: Dataplane, quick: bool, step: &dyn Fn()) -> Result<Vec<ProgramCost>, Error> {
-    let parent = ParentIdentity { slot: PARENT, key: [7, 7], mac: PARENT_MAC, vepa: false };
+    let parent = ParentIdentity { slot: PARENT, key: [7, 7], mac: PARENT_MAC, vepa: false, routes: false };
     let ends = [endpoint(1), endpoint(2)];
     dataplane.share()?;
     dataplane.register_slot(PARENT, parent.entry())?;
@@ -162,6 +162,7 @@ fn endpoint(number: u8) -> EndpointIdentity {
         mode: Mode::L2,
         multicast: Multicast::On,
         asks_all: false,
+        snat: false,
         multicast_rate: None,
         parent: PARENT,
         mac: PARENT_MAC,

@@ -80,9 +80,9 @@ pub enum BpfError {
         /// Why not.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// This kernel keeps a socket's netns where the programs don't look.
+    /// This kernel keeps a socket's netns, or a frame's route, where the programs don't look.
     #[error(
-        "cannot find a socket's network namespace in this kernel, so frames that skip the endpoints' programs could not be told from the host's"
+        "cannot find a socket's network namespace or a frame's route in this kernel, so frames that skip the endpoints' programs could not be told from the host's"
     )]
     SocketNetns,
     /// The clsact qdisc couldn't be made or removed.

@@ -32,7 +32,9 @@ pub use events::{Events, Lost};
 use ipnet::Ipv4Net;
 use ipvlan_common::{
     DropReason, Identity, Slot, SlotEntry, schema,
-    types::{ASK_ALL, INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, VEPA, WIRE},
+    types::{
+        ASK_ALL, INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, ROUTES, SNAT, VEPA, WIRE,
+    },
 };
 #[doc(hidden)]
 pub use object::{BENCH, PRIME};
@@ -58,6 +60,8 @@ pub struct ParentIdentity {
     pub mac: [u8; 6],
     /// Whether the switch sends its endpoints' frames back.
     pub vepa: bool,
+    /// Whether the host routes its endpoints' frames.
+    pub routes: bool,
 }
 
 /// Whom a slave's programs work for.
@@ -79,6 +83,8 @@ pub struct EndpointIdentity {
     pub multicast: Multicast,
     /// Whether requests for its neighbours, and for it, go to everybody.
     pub asks_all: bool,
+    /// Whether the host may put an address of its own in the place of the endpoint's.
+    pub snat: bool,
     /// Broadcasts and multicasts that it may send in a second; `None` for no limit.
     pub multicast_rate: Option<u32>,
     /// The parent's slot.
@@ -105,7 +111,9 @@ impl ParentIdentity {
     #[must_use]
     pub fn identity(&self) -> Identity {
         let Self { slot, mac, .. } = *self;
-        Identity { entry: self.entry(), slot, mac, parent: slot, ..Identity::default() }
+        let mut entry = self.entry();
+        entry.flags |= if self.routes { ROUTES } else { 0 };
+        Identity { entry, slot, mac, parent: slot, ..Identity::default() }
     }
 }
 
@@ -124,7 +132,8 @@ impl EndpointIdentity {
                 | flag(L3S, self.mode == Mode::L3s)
                 | flag(MULTICAST_LOCAL, self.multicast == Multicast::Local)
                 | flag(MULTICAST_OFF, self.multicast == Multicast::Off)
-                | flag(ASK_ALL, self.asks_all),
+                | flag(ASK_ALL, self.asks_all)
+                | flag(SNAT, self.snat),
             ipv4: self.ipv4.map_or([0; 4], |it| it.addr().octets()),
             broadcast: self.ipv4.map_or([0; 4], |it| it.broadcast().octets()),
             ipv6: ipv6(self.ipv6),

@@ -69,6 +69,8 @@ Options for -o (defaults in parentheses):
   arp_suppress=on|off     answer who asks for an endpoint's address (ARP, IPv6
                           neighbour discovery) on the spot, and ask the wire
                           alone for any other (on)
+  snat=on|off             let the host's NAT give frames of modes l3 and l3s an
+                          address of the host as their source (off)
   xdp=auto|native|generic|off
                           refuse what the wire may not send in the driver
                           already (off): if it can, or always; one setting for

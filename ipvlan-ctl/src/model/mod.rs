@@ -16,7 +16,7 @@ use ipnet::IpNet;
 pub use name::{IfName, Name, mac_text};
 pub use network::{Network, NetworkSpec, Parent, RawNetwork};
 pub use owner::{Engine, Owner};
-pub use setting::{ArpSuppress, Flag, Made, Mode, Multicast, State, Xdp};
+pub use setting::{ArpSuppress, Flag, Made, Mode, Multicast, Snat, State, Xdp};
 pub use subnet::Pool;
 pub(crate) use subnet::overlap;
 pub use vlan::Vlan;
@@ -195,6 +195,12 @@ pub enum Invalid {
     /// A setting of ARP suppression that there isn't.
     #[error("invalid value '{0}' for network option 'arp_suppress'")]
     ArpSuppress(String),
+    /// A setting of source NAT that there isn't.
+    #[error("invalid value '{0}' for network option 'snat'")]
+    Snat(String),
+    /// Source NAT where the host doesn't route.
+    #[error("snat=on goes with modes l3 and l3s: in l2 the host doesn't route what endpoints send")]
+    SnatInL2,
     /// A multicast setting that there isn't.
     #[error("invalid value '{0}' for network option 'multicast'")]
     Multicast(String),
@@ -275,6 +281,8 @@ impl Invalid {
             Self::Mode(_) => "valid modes: l2 (the default), l3, l3s".into(),
             Self::Flag(_) => "valid flags: bridge (the default), private, vepa".into(),
             Self::ArpSuppress(_) => "valid settings: on (the default), off".into(),
+            Self::Snat(_) => "valid settings: off (the default), on".into(),
+            Self::SnatInL2 => "use ipvlan_mode=l3 or l3s, or leave snat out".into(),
             Self::Multicast(_) => "valid settings: on (the default), local, off".into(),
             Self::InternalRoutedIpv6(_) => "use ipvlan_mode=l2, or an IPv4 subnet alone".into(),
             Self::Xdp(_) => "valid settings: auto, native, generic, off (the default)".into(),

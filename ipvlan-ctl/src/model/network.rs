@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use ipvlan_common::types::Key;
 
 use super::{
-    ArpSuppress, Flag, IfName, Invalid, Made, Mode, Multicast, Name, Owner, Pool, Slot, State, Xdp,
+    ArpSuppress, Flag, IfName, Invalid, Made, Mode, Multicast, Name, Owner, Pool, Slot, Snat, State, Xdp,
     pools::parse_pools, subnet::overlap,
 };
 
@@ -23,6 +23,7 @@ pub(super) const OPTION_KEYS: &[&str] = &[
     "multicast",
     "multicast_rate",
     "arp_suppress",
+    "snat",
     "xdp",
 ];
 
@@ -73,6 +74,8 @@ pub struct NetworkSpec {
     pub multicast_rate: u32,
     /// Whether requests for its endpoints' addresses are answered on the spot.
     pub arp_suppress: ArpSuppress,
+    /// Whether the host may put an address of its own in the place of its endpoints'.
+    pub snat: Snat,
     /// The parent's XDP setting; what its other networks have where not given.
     pub xdp: Option<Xdp>,
     /// The MTU of its endpoints; the parent's where not given.
@@ -108,6 +111,12 @@ impl NetworkSpec {
         let arp_suppress = option("arp_suppress").map_or(Ok(ArpSuppress::On), |text| {
             ArpSuppress::from_text(text).ok_or_else(|| Invalid::ArpSuppress(text.to_owned()))
         })?;
+        let snat = option("snat").map_or(Ok(Snat::Off), |text| {
+            Snat::from_text(text).ok_or_else(|| Invalid::Snat(text.to_owned()))
+        })?;
+        if snat == Snat::On && mode == Mode::L2 {
+            return Err(Invalid::SnatInL2);
+        }
         let xdp = option("xdp")
             .map(|text| Xdp::from_text(text).ok_or_else(|| Invalid::Xdp(text.to_owned())))
             .transpose()?;
@@ -144,6 +153,7 @@ impl NetworkSpec {
             multicast,
             multicast_rate,
             arp_suppress,
+            snat,
             xdp,
             mtu,
             pools,
@@ -353,6 +363,18 @@ mod tests {
                 &["parent=eth0", "arp_suppress=maybe"],
                 "invalid value 'maybe' for network option 'arp_suppress'",
                 "on (the default), off",
+            ),
+            (
+                &[ok],
+                &["parent=eth0", "ipvlan_mode=l3", "snat=maybe"],
+                "invalid value 'maybe' for network option 'snat'",
+                "off (the default), on",
+            ),
+            (
+                &[ok],
+                &["parent=eth0", "snat=on"],
+                "snat=on goes with modes l3 and l3s: in l2 the host doesn't route what endpoints send",
+                "leave snat out",
             ),
             (
                 &[ok],

@@ -49,6 +49,16 @@ text_enum!(
 );
 
 text_enum!(
+    /// Whether the host may send the frames of a network in mode l3 or l3s with an address of its own as their source.
+    Snat {
+        /// It may not: an endpoint is known on the wire by its own address alone.
+        Off = "off",
+        /// It may, and so can root inside an endpoint.
+        On = "on",
+    }
+);
+
+text_enum!(
     /// Whether a parent judges what the wire sends before the kernel has made anything of it, too.
     Xdp {
         /// In the driver, where that has it.

@@ -235,16 +235,30 @@ pub fn neighbor_advertisement(
     target_mac: Mac,
     marker: &[u8],
 ) -> Result<Vec<u8>> {
-    const TARGET_LINK_LAYER_ADDRESS: [u8; 2] = [2, 1];
     let link = Link { source: source_mac, destination: [0x33, 0x33, 0, 0, 0, 1] };
     let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    neighbor_advertisement_to(link, (source, all_nodes), target, target_mac, marker)
+}
+
+/// The same from one address to another.
+///
+/// # Errors
+/// Fails if the trailer is too long.
+pub fn neighbor_advertisement_to(
+    link: Link,
+    (source, destination): (Ipv6Addr, Ipv6Addr),
+    target: Ipv6Addr,
+    target_mac: Mac,
+    marker: &[u8],
+) -> Result<Vec<u8>> {
+    const TARGET_LINK_LAYER_ADDRESS: [u8; 2] = [2, 1];
     let mut body = target.octets().to_vec();
     body.extend_from_slice(&TARGET_LINK_LAYER_ADDRESS);
     body.extend_from_slice(&target_mac);
     let header = NeighborAdvertisementHeader { router: false, solicited: false, r#override: true };
     let mut frame = Vec::new();
     link.ethernet()
-        .ipv6(source.octets(), all_nodes.octets(), 255)
+        .ipv6(source.octets(), destination.octets(), 255)
         .icmpv6(Icmpv6Type::NeighborAdvertisement(header))
         .write_to_vec(&mut frame, &body)?;
     frame.extend_from_slice(marker);

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::{AttachRequest, Error, Plan, Session, Step, slave::Inside};
 use crate::{
     bpf::{EndpointIdentity, LOOPBACK},
-    model::{Addresses, ArpSuppress, Endpoint, Flag, Mode, Network, Parent, Pool, State},
+    model::{Addresses, ArpSuppress, Endpoint, Flag, Mode, Network, Parent, Pool, Snat, State},
     netlink::{Link, Netns},
 };
 
@@ -28,6 +28,7 @@ pub(super) fn identity(endpoint: &Endpoint, network: &Network, parent: &Parent) 
         mode: network.spec.mode,
         multicast: network.spec.multicast,
         asks_all: network.spec.arp_suppress == ArpSuppress::Off,
+        snat: network.spec.snat == Snat::On,
         multicast_rate: Some(network.spec.multicast_rate).filter(|rate| *rate != 0),
         parent: parent.slot,
         mac: parent.mac,

@@ -9,7 +9,7 @@ use super::{Error, Plan, Session, Step, progress, uppers::macvlans};
 use crate::{
     bpf::{Dataplane, ParentIdentity},
     ipam,
-    model::{Flag, IfName, Made, Network, NetworkSpec, Parent, Pool, Slot, State, Xdp},
+    model::{Flag, IfName, Made, Mode, Network, NetworkSpec, Parent, Pool, Slot, State, Xdp},
     netlink::Link,
 };
 
@@ -47,9 +47,10 @@ impl NetworkStep {
     }
 }
 
-/// What programs are told of a parent whose networks have this flag.
-pub(super) const fn identity(parent: &Parent, flag: Flag) -> ParentIdentity {
-    ParentIdentity { slot: parent.slot, key: parent.key, mac: parent.mac, vepa: matches!(flag, Flag::Vepa) }
+/// What programs are told of a parent that carries such a network: mode and vepa are the same for all of them.
+pub(super) fn identity(parent: &Parent, spec: &NetworkSpec) -> ParentIdentity {
+    let Parent { slot, key, mac, .. } = *parent;
+    ParentIdentity { slot, key, mac, vepa: spec.flag == Flag::Vepa, routes: spec.mode != Mode::L2 }
 }
 
 impl Foundation<'_> {
@@ -66,7 +67,7 @@ impl Foundation<'_> {
     }
 
     pub(super) fn identity(&self) -> ParentIdentity {
-        identity(&self.parent, self.spec.flag)
+        identity(&self.parent, &self.spec)
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     bpf::Dataplane,
-    model::{ArpSuppress, Endpoint, Flag, Made, Mode, Multicast, Network, Parent, Pool, Slot, Xdp},
+    model::{ArpSuppress, Endpoint, Flag, Made, Mode, Multicast, Network, Parent, Pool, Slot, Snat, Xdp},
     netlink::{Netlink, Netns},
     store::Store,
 };
@@ -44,6 +44,8 @@ pub struct NetworkReport {
     pub multicast_rate: u32,
     /// Whether requests for its endpoints' addresses are answered on the spot.
     pub arp_suppress: ArpSuppress,
+    /// Whether the host may put an address of its own in the place of its endpoints'.
+    pub snat: Snat,
     /// Its parent's XDP setting.
     pub xdp: Xdp,
     /// The MTU of its endpoints, where it isn't the parent's.
@@ -152,6 +154,7 @@ impl Report {
                 multicast: spec.multicast,
                 multicast_rate: spec.multicast_rate,
                 arp_suppress: spec.arp_suppress,
+                snat: spec.snat,
                 xdp: spec.xdp.unwrap_or(Xdp::Off),
                 mtu: spec.mtu,
                 subnets: spec

@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension as _, Row, params};
 use super::{Store, StoreError, key, key_bytes, note_slot, optional, parsed};
 use crate::model::{
     ArpSuppress, Flag, IfName, Made, Mode, Multicast, Name, Network, NetworkSpec, Owner, Parent, Pool, Slot,
-    State, Xdp,
+    Snat, State, Xdp,
 };
 
 impl Store {
@@ -92,8 +92,8 @@ impl Store {
         }
         let id: u32 = write.query_row(
             "INSERT INTO network (name, parent, flag, internal, mtu, state, multicast, multicast_rate, labels,
-                                  owner, arp_suppress)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) RETURNING id",
+                                  owner, arp_suppress, snat)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) RETURNING id",
             params![
                 spec.name.as_str(),
                 parent.slot,
@@ -105,7 +105,8 @@ impl Store {
                 spec.multicast_rate,
                 json(&spec.labels),
                 spec.owner.as_ref().map(ToString::to_string),
-                spec.arp_suppress.as_str()
+                spec.arp_suppress.as_str(),
+                spec.snat.as_str()
             ],
             |row| row.get(0),
         )?;
@@ -207,6 +208,7 @@ fn read_network(row: &Row<'_>) -> rusqlite::Result<Network> {
             multicast: parsed(row, "multicast", Multicast::from_text)?,
             multicast_rate: row.get("multicast_rate")?,
             arp_suppress: parsed(row, "arp_suppress", ArpSuppress::from_text)?,
+            snat: parsed(row, "snat", Snat::from_text)?,
             xdp: Some(parsed(row, "xdp", Xdp::from_text)?),
             mtu: row.get("mtu")?,
             pools: Vec::new(),

@@ -95,6 +95,9 @@ ALTER TABLE parent ADD COLUMN host_addresses TEXT NOT NULL DEFAULT '[]';
     "
 ALTER TABLE network ADD COLUMN arp_suppress TEXT NOT NULL DEFAULT 'on';
 ",
+    "
+ALTER TABLE network ADD COLUMN snat TEXT NOT NULL DEFAULT 'off';
+",
 ];
 
 /// The version that this program writes.

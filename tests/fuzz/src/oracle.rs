@@ -1,11 +1,11 @@
 //! What must hold wherever a verdict lets a frame go on.
 
-use etherparse::{ArpPacketSlice, EtherType, Ipv4HeaderSlice, Ipv6HeaderSlice};
+use etherparse::{ArpPacketSlice, EtherType, IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice};
 use ipvlan_common::{
     DropReason, Hook, Slot, SlotEntry, Verdict,
     resolve::ASIDE,
     tables::Tables as _,
-    types::{ASK_ALL, INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, VEPA, WIRE},
+    types::{ASK_ALL, INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, SNAT, VEPA, WIRE},
 };
 
 use crate::{
@@ -94,7 +94,9 @@ fn slave_ingress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     if sender.flags & WIRE != 0 {
         keep(me.flags & INTERNAL == 0, "internal, from the wire")?;
         let limited = me.flags & (MULTICAST_LOCAL | MULTICAST_OFF) != 0;
-        return keep(!limited || !is_plain_group(input.frame), "no multicast from the wire");
+        keep(!limited || !is_plain_group(input.frame), "no multicast from the wire")?;
+        let advertised = advertised(input.frame).and_then(|it| anybody(world, it));
+        return keep(advertised.is_none_or(|it| it == input.me), "nobody on the wire has a peer's address");
     }
     keep(sender.network == me.network, "one network")?;
     keep(me.flags & PRIVATE == 0, "private")?;
@@ -175,8 +177,12 @@ fn parent_egress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     if sender.flags & L3 == 0 {
         return own::check(&frame, &input.metadata, sender);
     }
-    let source = addresses(input.frame).and_then(|(source, _)| holder(world, source));
-    keep(source.is_none_or(|it| it == input.metadata.tc_index), "l3, no other endpoint's source")
+    let (source, _) = addresses(input.frame).ok_or("l3, a source")?;
+    let by_nat = sender.flags & SNAT != 0 && is_hosts(world, source);
+    keep(
+        by_nat || holder(world, source) == Some(input.metadata.tc_index),
+        "l3, the own source, or the host's",
+    )
 }
 
 /// All on the wire that such a request is for.
@@ -270,6 +276,17 @@ fn is_plain_group(frame: &[u8]) -> bool {
         ),
         _ => true,
     }
+}
+
+/// Of whose address an advertisement right behind its IPv6 header is.
+fn advertised(frame: &[u8]) -> Option<Address> {
+    let ethernet = ethernet(frame).filter(|it| it.ether_type() == EtherType::IPV6)?;
+    let (header, message) = ethernet.payload_slice().split_at_checked(40)?;
+    let ip = Ipv6HeaderSlice::from_slice(header).ok()?;
+    let whole = ip.next_header() == IpNumber::IPV6_ICMP && usize::from(ip.payload_length()) >= 24;
+    let target = message.get(8..24)?.first_chunk()?;
+    (whole && message.first() == Some(&136) && usize::from(ip.payload_length()) <= message.len())
+        .then_some(Address::V6(*target))
 }
 
 #[derive(Clone, Copy)]

@@ -7,7 +7,9 @@ use ipvlan_common::{
     packet::Frame,
     seal::seal,
     tables::Tables,
-    types::{ASK_ALL, INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, VEPA, WIRE},
+    types::{
+        ASK_ALL, INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, SNAT, VEPA, WIRE,
+    },
 };
 
 /// The parent's MAC, and so every slave's.
@@ -19,7 +21,7 @@ const HOST: [u8; 4] = [192, 168, 1, 250];
 /// Its IPv6 address.
 const HOST6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 250];
 /// The last slot.
-pub const LAST: Slot = 21;
+pub const LAST: Slot = 22;
 /// The parent, if its networks had the flag vepa; in no table.
 const VEPA_PARENT: Slot = 16;
 /// An endpoint without IPv6.
@@ -30,7 +32,7 @@ const ONLY6: Slot = 19;
 const SLOW: Slot = 17;
 
 /// Networks from 1 on: who is in them, and what they are.
-const NETWORKS: [(&[Slot], u32); 13] = [
+const NETWORKS: [(&[Slot], u32); 14] = [
     (&[2, 3, ONLY4, ONLY6], 0),
     (&[4], 0),
     (&[5, 6], INTERNAL),
@@ -44,6 +46,7 @@ const NETWORKS: [(&[Slot], u32); 13] = [
     (&[18], L3 | L3S | INTERNAL),
     (&[20], L3 | MULTICAST_OFF),
     (&[21], ASK_ALL),
+    (&[22], L3 | SNAT),
 ];
 
 static ENTRIES: LazyLock<Vec<SlotEntry>> = LazyLock::new(|| (0..=LAST).map(entry).collect());

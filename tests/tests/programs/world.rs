@@ -72,10 +72,12 @@ pub(crate) const ONLY6: Slot = 19;
 pub(crate) const ROUTED_QUIET: Slot = 20;
 /// One of a network whose requests go to everybody.
 pub(crate) const LOUD: Slot = 21;
+/// One of a network in mode l3 whose frames the host may send as its own.
+pub(crate) const NATTED: Slot = 22;
 /// The parent, if its networks had the flag vepa.
 pub(crate) const VEPA_PARENT: Slot = 16;
 /// The highest of them.
-pub(crate) const LAST: Slot = LOUD;
+pub(crate) const LAST: Slot = NATTED;
 /// A slot that nobody has registered.
 pub(crate) const NOBODY: Slot = 77;
 
@@ -110,12 +112,12 @@ pub(crate) fn seal(slot: Slot, frame: &[u8]) -> u32 {
 
 /// The parent.
 pub(crate) fn parent() -> ParentIdentity {
-    ParentIdentity { slot: PARENT, key: key(PARENT), mac: MAC, vepa: false }
+    ParentIdentity { slot: PARENT, key: key(PARENT), mac: MAC, vepa: false, routes: false }
 }
 
 /// Every endpoint. Those of all modes are on one parent here, since the programs don't mind.
 pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
-    let networks: [(u32, &[Slot]); 13] = [
+    let networks: [(u32, &[Slot]); 14] = [
         (1, &[A, B, ONLY4, ONLY6]),
         (2, &[OTHER]),
         (3, &[INNER, INNER_PEER]),
@@ -129,6 +131,7 @@ pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
         (11, &[BEHIND_STACK_INNER]),
         (12, &[ROUTED_QUIET]),
         (13, &[LOUD]),
+        (14, &[NATTED]),
     ];
     let pairs = networks.iter().flat_map(|(network, slots)| slots.iter().map(|slot| (*slot, *network)));
     pairs
@@ -141,7 +144,7 @@ pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
                 internal: [3, 6, 11].contains(&network),
                 private: network == 4,
                 mode: match network {
-                    5 | 6 | 12 => Mode::L3,
+                    5 | 6 | 12 | 14 => Mode::L3,
                     7 | 11 => Mode::L3s,
                     _ => Mode::L2,
                 },
@@ -151,6 +154,7 @@ pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
                     _ => Multicast::On,
                 },
                 asks_all: network == 13,
+                snat: network == 14,
                 multicast_rate: (slot == SLOW).then_some(1),
                 parent: PARENT,
                 mac: MAC,

@@ -275,6 +275,20 @@ pub(super) const CASES: &[Case] = &[
     wire("wire-arp", "from the LAN, \"a peer's address is mine\"", V4, |world, _, marker| {
         frame::arp(Link::broadcast(LAN_MAC), Arp::announcement(LAN_MAC, world.peer.ipv4), marker)
     }),
+    Case {
+        expect: |setting| {
+            if setting.is_l2() {
+                Expect::drop(&[WireSpoof, Internal])
+            } else {
+                Expect::pointless("nobody there asks for neighbours")
+            }
+        },
+        ..wire("wire-na", "from the LAN, \"a peer's address is mine\"", V6, |world, _, marker| {
+            let from = world.attacker.network.ipv6(LAN);
+            let to = world.attacker.ipv6;
+            frame::neighbor_advertisement_to(FROM_LAN, (from, to), world.peer.ipv6, LAN_MAC, marker)
+        })
+    },
     wire("wire-mac", "from the LAN, with the parent's own MAC", BOTH, |world, family, marker| {
         world.udp(family, SHARED, Who::Gateway, Who::Attacker, marker)
     }),

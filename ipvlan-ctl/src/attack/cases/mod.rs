@@ -2,6 +2,7 @@
 
 mod around;
 mod control;
+mod forwarded;
 mod ip;
 mod link;
 mod neighbor;
@@ -28,6 +29,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         network::CASES,
         around::CASES,
         link::STORM,
+        forwarded::CASES,
         root::CASES,
     ]
     .into_iter()

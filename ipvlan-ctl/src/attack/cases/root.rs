@@ -85,7 +85,7 @@ pub(super) const CASES: &[Case] = &[
     }),
 ];
 
-const fn root(
+pub(super) const fn root(
     id: &'static str,
     what: &'static str,
     families: &'static [Family],

@@ -44,7 +44,7 @@ impl Report {
         let up = |network: &&Network| network.state == State::Up;
         let parents = self.parents.iter().filter_map(move |parent| {
             let network = self.networks.iter().filter(up).find(|network| network.parent == parent.slot)?;
-            let due = network::identity(parent, network.spec.flag).entry();
+            let due = network::identity(parent, &network.spec).entry();
             Some((parent.slot, due, named("parent", &parent.name), Mend::ParentEntry(parent.slot)))
         });
         let endpoints = self.endpoints.iter().filter(|endpoint| endpoint.is_complete());

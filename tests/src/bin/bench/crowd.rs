@@ -57,7 +57,7 @@ impl Drop for Crowd {
 
 /// Their parent.
 pub(crate) fn parent() -> ParentIdentity {
-    ParentIdentity { slot: PARENT, key: [7, 7], mac: MAC, vepa: false }
+    ParentIdentity { slot: PARENT, key: [7, 7], mac: MAC, vepa: false, routes: false }
 }
 
 /// One of them.
@@ -72,6 +72,7 @@ pub(crate) fn endpoint(number: u16) -> EndpointIdentity {
         mode: Mode::L2,
         multicast: Multicast::On,
         asks_all: false,
+        snat: false,
         multicast_rate: None,
         parent: PARENT,
         mac: MAC,

@@ -6,8 +6,8 @@ use anyhow::Result;
 use etherparse::ArpOperation;
 use ipvlan_common::{
     DropReason::{
-        EtherType, GroupMismatch, GroupRate, HostFilter, Internal, Multicast, OtherNetwork, SourceIpv4,
-        Unsealed,
+        EtherType, GroupMismatch, GroupRate, HostFilter, Internal, Malformed, Multicast, OtherNetwork,
+        SourceIpv4, SourceIpv6, Unsealed,
     },
     Hook::{LoopbackEgress, ParentEgress, ParentIngress, SlaveEgress, SlaveIngress},
     Slot, Verdict,
@@ -15,12 +15,12 @@ use ipvlan_common::{
 use ipvlan_tests::frame::Link;
 
 use super::{
-    ALL_NODES, ALL_NODES_MAC, FOREIGN, FROM_LAN, Origin, Row, SEALED, SHARED, TO_ALL, TO_LAN, UNSEALED, arp,
-    by, drop_for, row, udp4, udp6,
+    ALL_NODES, ALL_NODES_MAC, FOREIGN, FROM_LAN, NONE, Origin, Row, SEALED, SHARED, TO_ALL, TO_LAN, UNSEALED,
+    arp, by, drop_for, row, udp4, udp6,
 };
 use crate::world::{
-    A, B, BEHIND_STACK, HOST, INNER, INNER_PEER, LAN, LAN_MAC, LAN6, MAC, NEAR, OTHER, PARENT, QUIET, ROUTED,
-    ROUTED_INNER, ROUTED_INNER_PEER, ROUTED_QUIET, SLOW, VEPA_PARENT, ip4, ip6, link_local,
+    A, B, BEHIND_STACK, HOST, HOST6, INNER, INNER_PEER, LAN, LAN_MAC, LAN6, MAC, NATTED, NEAR, OTHER, PARENT,
+    QUIET, ROUTED, ROUTED_INNER, ROUTED_INNER_PEER, ROUTED_QUIET, SLOW, VEPA_PARENT, ip4, ip6, link_local,
 };
 
 pub(super) fn rows() -> Result<Vec<Row>> {
@@ -31,7 +31,10 @@ pub(super) fn rows() -> Result<Vec<Row>> {
 fn routed() -> Result<Vec<Row>> {
     let sends = |name, me: Slot, frame, verdict| row(name, SlaveEgress, me, UNSEALED, frame, verdict);
     let loopback = |name, seal, frame, verdict| row(name, LoopbackEgress, PARENT, seal, frame, verdict);
+    let out = |name, seal, frame, verdict| row(name, ParentEgress, PARENT, seal, frame, verdict);
     let inner_out = drop_for(ROUTED_INNER, Internal);
+    let mut cut = udp4(TO_LAN, ip4(ROUTED), LAN)?;
+    cut.truncate(20);
     Ok(vec![
         sends("l3, own", ROUTED, udp4(SHARED, ip4(ROUTED), FOREIGN)?, SEALED),
         sends("l3, a peer's source", ROUTED, udp4(SHARED, ip4(A), FOREIGN)?, drop_for(ROUTED, SourceIpv4)),
@@ -79,14 +82,38 @@ fn routed() -> Result<Vec<Row>> {
             udp4(SHARED, ip4(ROUTED_INNER), ip4(A))?,
             inner_out,
         ),
-        row(
-            "l3, with the source that the host's NAT gave it",
-            ParentEgress,
-            PARENT,
+        out("l3, to the wire", by(ROUTED), udp4(TO_LAN, ip4(ROUTED), LAN)?, Verdict::Open),
+        out("l3, to the wire, IPv6", by(ROUTED), udp6(TO_LAN, ip6(ROUTED), LAN6)?, Verdict::Open),
+        out(
+            "l3, to the wire as the host",
             by(ROUTED),
             udp4(TO_LAN, HOST, LAN)?,
-            Verdict::Open,
+            drop_for(ROUTED, SourceIpv4),
         ),
+        out(
+            "l3, to the wire as the host, IPv6",
+            by(ROUTED),
+            udp6(TO_LAN, HOST6, LAN6)?,
+            drop_for(ROUTED, SourceIpv6),
+        ),
+        out(
+            "l3, to the wire as a peer",
+            by(ROUTED),
+            udp4(TO_LAN, ip4(A), LAN)?,
+            drop_for(ROUTED, SourceIpv4),
+        ),
+        out("l3, to the wire as nobody", by(ROUTED), udp4(TO_LAN, NONE, LAN)?, drop_for(ROUTED, SourceIpv4)),
+        out("l3 with NAT, as the host", by(NATTED), udp4(TO_LAN, HOST, LAN)?, Verdict::Open),
+        out("l3 with NAT, as the host, IPv6", by(NATTED), udp6(TO_LAN, HOST6, LAN6)?, Verdict::Open),
+        out("l3 with NAT, as itself", by(NATTED), udp4(TO_LAN, ip4(NATTED), LAN)?, Verdict::Open),
+        out("l3 with NAT, as a peer", by(NATTED), udp4(TO_LAN, ip4(A), LAN)?, drop_for(NATTED, SourceIpv4)),
+        out(
+            "l3 with NAT, as a stranger",
+            by(NATTED),
+            udp4(TO_LAN, FOREIGN, LAN)?,
+            drop_for(NATTED, SourceIpv4),
+        ),
+        out("l3, cut short behind the sender's egress", by(ROUTED), cut, drop_for(ROUTED, Malformed)),
         row(
             "l3s, from the wire",
             ParentIngress,

@@ -1,0 +1,95 @@
+//! What root inside a container sends on for a namespace of its own, and has rewritten behind our program: no socket tells whose it is.
+//! A user namespace is no hindrance to any of it.
+
+use anyhow::Result;
+use ipvlan_common::{
+    DropReason::{HostFilter, Internal, Unsealed},
+    types::Mac,
+};
+
+use super::{BOTH, root::root};
+use crate::{
+    attack::{
+        case::{Case, Expect},
+        setting::Family,
+        world::{Who, World},
+    },
+    sandbox::{INTERFACE, LAN_MAC, Netns, frame::Link, mac, packet::PacketSocket},
+};
+
+/// The container's end of the way into the namespace inside.
+const INSIDE: &str = "in0";
+const INSIDE_MAC: Mac = [2, 0, 0, 0, 1, 1];
+const SENDER_MAC: Mac = [2, 0, 0, 0, 1, 2];
+
+pub(super) const CASES: &[Case] = &[
+    root(
+        "forwarded-to-wire",
+        "to the LAN as a stranger, forwarded and rewritten behind the egress program",
+        BOTH,
+        |world, family, marker| forward(world, family, Who::Gateway, marker),
+        |_| Expect::drop(&[Unsealed, Internal]),
+    ),
+    root(
+        "forwarded-to-host",
+        "into the host as a stranger, forwarded and rewritten behind the egress program",
+        BOTH,
+        |world, family, marker| forward(world, family, Who::Host, marker),
+        |_| Expect::drop(&[Unsealed, HostFilter, Internal]),
+    ),
+];
+
+/// Has the container forward its own frame, which it then gives another source and another `tc_index`.
+fn forward(world: &World, family: Family, to: Who, marker: &[u8]) -> Result<()> {
+    let container = &world.root.netns;
+    let inside = Netns::create(format!("{}-inside", container.name()))?;
+    container.ip(&format!(
+        "link add {INSIDE} address {} type veth peer name {INTERFACE} address {} netns {}",
+        mac(INSIDE_MAC),
+        mac(SENDER_MAC),
+        inside.name()
+    ))?;
+    container.ip(&format!("link set {INSIDE} up"))?;
+    inside.ip(&format!("link set {INTERFACE} up"))?;
+    // A packet that comes in from an own address would be dropped as a martian.
+    for (key, value) in [
+        ("net/ipv4/ip_forward".to_owned(), "1"),
+        ("net/ipv6/conf/all/forwarding".to_owned(), "1"),
+        ("net/ipv4/conf/all/rp_filter".to_owned(), "0"),
+        (format!("net/ipv4/conf/{INSIDE}/rp_filter"), "0"),
+        (format!("net/ipv4/conf/{INSIDE}/accept_local"), "1"),
+    ] {
+        container.sysctl(&key, value)?;
+    }
+    let address = world.address(family, to);
+    if to == Who::Host {
+        world.know_neighbor(&world.root, &address.to_string())?;
+    } else if world.setting.is_l2() {
+        container
+            .ip(&format!("neigh replace {address} lladdr {} dev {INTERFACE} nud permanent", mac(LAN_MAC)))?;
+    }
+    let (protocol, header, sums) = match family {
+        Family::V4 => ("ip", "ip", "ip4h and udp"),
+        Family::V6 => ("ipv6", "ip6", "udp"),
+    };
+    let stranger = world.address(family, Who::Stranger);
+    // Where there is no TCX, our programs are on it already.
+    let made = container.tc(&format!("qdisc add dev {INTERFACE} clsact")).is_ok();
+    container.tc(&format!(
+        "filter add dev {INTERFACE} egress protocol {protocol} prio 60000 matchall classid 1:7777 \
+         action pedit ex munge {header} src set {stranger} pipe action csum {sums} ok"
+    ))?;
+    let link = Link { source: SENDER_MAC, destination: INSIDE_MAC };
+    let own = match family {
+        Family::V4 => world.root.ipv4.into(),
+        Family::V6 => world.root.ipv6.into(),
+    };
+    let frame = World::udp_of(link, own, address, marker)?;
+    inside.enter(|| PacketSocket::sender_here(INTERFACE)?.send(&frame))?;
+    if made {
+        container.tc(&format!("qdisc del dev {INTERFACE} clsact"))?;
+    } else {
+        container.tc(&format!("filter del dev {INTERFACE} egress prio 60000"))?;
+    }
+    container.ip(&format!("link del {INSIDE}")).map(drop)
+}
