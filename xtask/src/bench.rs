@@ -58,35 +58,29 @@ impl Command {
     /// Measures, and leaves the report in the target folder; returns the exit status.
     pub(crate) fn run(&self) -> Result<u8> {
         setup::ensure(Step::BUILD.into_iter().chain(Step::NATIVE))?;
-        let parts: Vec<_> = Part::value_variants()
-            .iter()
-            .copied()
-            .filter(|it| {
-                if self.only.is_empty() { !(self.quick && it.is_in_vm()) } else { self.only.contains(it) }
-            })
-            .collect();
-        measure(&build::binaries()?.bench, self.quick, &parts)
+        measure(&build::binaries()?.bench, self.quick, &self.only)
     }
 }
 
 /// For the test run: whether it can be measured.
 pub(crate) fn briefly(built: &[Executable]) -> Result<()> {
-    let parts: Vec<_> = Part::value_variants().iter().copied().filter(|it| !it.is_in_vm()).collect();
-    match measure(&build::binary(built, "bench")?, true, &parts)? {
+    match measure(&build::binary(built, "bench")?, true, &[])? {
         0 => Ok(()),
         status => bail!("the benchmark ended with {status}"),
     }
 }
 
 /// First in VMs, one for each part that takes one; then here, where the report is put together.
-fn measure(bench: &Path, quick: bool, parts: &[Part]) -> Result<u8> {
+fn measure(bench: &Path, quick: bool, only: &[Part]) -> Result<u8> {
     let Some(root) = Root::get() else {
         bail!("loading programs takes root, and `sudo -n` is refused: run it as root");
     };
     let out = dirs::target().join("bench");
     let mut command = root.command(bench);
     command.arg("--out").arg(&out).args(quick.then_some("--quick"));
-    for part in parts {
+    let wanted =
+        |part: &Part| if only.is_empty() { !(quick && part.is_in_vm()) } else { only.contains(part) };
+    for part in Part::value_variants().iter().filter(|part| wanted(part)) {
         if part.is_in_vm() {
             command.arg("--merge").arg(in_vm(bench, quick, *part)?);
         } else {

@@ -1,11 +1,14 @@
 //! Debian's packages, with or without root.
 
 use std::cell::Cell;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
 
+use crate::dirs;
 use crate::process::{Root, capture, find_program};
 
 /// The package manager of this run; its lists are refreshed at most once.
@@ -60,6 +63,19 @@ impl Apt {
         Ok(capture(Command::new("apt-cache").args(["depends", package])).unwrap_or_default())
     }
 
+    /// Downloads packages and unpacks them together as `target`, installing nothing; half of it is never there.
+    pub(super) fn unpack_as(
+        &self,
+        target: &Path,
+        packages: impl IntoIterator<Item = &'static str>,
+    ) -> Result<()> {
+        let unpacked = tempfile::tempdir_in(dirs::cache()?)?;
+        for package in packages {
+            self.unpack(package, unpacked.path()).with_context(|| format!("can't unpack {package}"))?;
+        }
+        put_in_place(unpacked, target)
+    }
+
     /// Downloads a package and unpacks it below `dir`, installing nothing.
     pub(super) fn unpack(&self, package: &str, dir: &Path) -> Result<()> {
         let downloads = tempfile::tempdir_in(dir)?;
@@ -97,6 +113,15 @@ fn names_candidate(policy: &str) -> bool {
         .lines()
         .filter_map(|line| line.trim().strip_prefix("Candidate:"))
         .any(|candidate| candidate.trim() != "(none)")
+}
+
+/// Makes what is complete the `target`, whatever an interrupted set-up or a changed layout left there.
+pub(super) fn put_in_place(unpacked: TempDir, target: &Path) -> Result<()> {
+    if target.exists() {
+        fs::remove_dir_all(target)?;
+    }
+    fs::rename(unpacked.keep(), target)
+        .with_context(|| format!("can't move what was unpacked to {}", target.display()))
 }
 
 #[cfg(test)]

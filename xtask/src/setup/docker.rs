@@ -1,9 +1,8 @@
 //! Docker for the VM: its packages are unpacked into the cache and never installed, since its daemon would start on this machine.
 
-use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::Status;
 use super::apt::{Apt, has_candidate};
@@ -23,7 +22,10 @@ pub(crate) fn dir() -> Result<PathBuf> {
 }
 
 pub(super) fn check() -> Status {
-    let Status::Have(tools) = Group::CONTAINERS.check() else { return Group::CONTAINERS.check() };
+    let tools = match Group::CONTAINERS.check() {
+        Status::Have(tools) => tools,
+        missing => return missing,
+    };
     match dir() {
         Ok(dir) if FILES.iter().all(|file| dir.join(file).is_file()) => {
             Status::Have(format!("dockerd, containerd, busybox, {tools}"))
@@ -35,15 +37,6 @@ pub(super) fn check() -> Status {
 
 pub(super) fn install(apt: &Apt) -> Result<()> {
     Group::CONTAINERS.install(apt)?;
-    let target = dir()?;
-    let unpacked = tempfile::tempdir_in(dirs::cache()?)?;
     let client = has_candidate(CLIENT).then_some(CLIENT);
-    for package in PACKAGES.into_iter().chain(client) {
-        apt.unpack(package, unpacked.path()).with_context(|| format!("can't unpack {package}"))?;
-    }
-    // What an interrupted set-up left there.
-    if target.exists() {
-        fs::remove_dir_all(&target)?;
-    }
-    fs::rename(unpacked.keep(), &target).with_context(|| format!("can't move Docker to {}", target.display()))
+    apt.unpack_as(&dir()?, PACKAGES.into_iter().chain(client))
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::Status;
-use super::apt::Apt;
+use super::apt::{Apt, put_in_place};
 use crate::kernel::{Kernel, Version};
 use crate::process::{capture, find_program};
 
@@ -44,12 +44,7 @@ pub(super) fn install(version: Version, apt: &Apt) -> Result<()> {
     capture(Command::new(depmod).arg("--basedir").arg(unpacked.path()).arg(release))?;
     Kernel::open(unpacked.path())?.vmlinux()?;
 
-    // What an interrupted set-up or a changed layout left there.
-    if target.exists() {
-        fs::remove_dir_all(&target)?;
-    }
-    fs::rename(unpacked.keep(), &target)
-        .with_context(|| format!("can't move the kernel to {}", target.display()))
+    put_in_place(unpacked, &target)
 }
 
 /// The package of the newest kernel of a series that this system's lists have.

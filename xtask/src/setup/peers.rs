@@ -1,9 +1,8 @@
 //! What the benchmark holds ours against: the reference CNI plugins, unpacked into the cache, and iptables for Docker's rules.
 
-use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::Status;
 use super::apt::Apt;
@@ -27,7 +26,10 @@ pub(crate) fn plugins() -> Result<PathBuf> {
 }
 
 pub(super) fn check() -> Status {
-    let Status::Have(tools) = Group::FILTERS.check() else { return Group::FILTERS.check() };
+    let tools = match Group::FILTERS.check() {
+        Status::Have(tools) => tools,
+        missing => return missing,
+    };
     match plugins() {
         Ok(plugins) if NAMES.iter().all(|name| plugins.join(name).is_file()) => {
             Status::Have(format!("CNI's {}, {tools}", NAMES.join(", ")))
@@ -39,13 +41,5 @@ pub(super) fn check() -> Status {
 
 pub(super) fn install(apt: &Apt) -> Result<()> {
     Group::FILTERS.install(apt)?;
-    let target = dir()?;
-    let unpacked = tempfile::tempdir_in(dirs::cache()?)?;
-    apt.unpack(PACKAGE, unpacked.path()).with_context(|| format!("can't unpack {PACKAGE}"))?;
-    // What an interrupted set-up left there.
-    if target.exists() {
-        fs::remove_dir_all(&target)?;
-    }
-    fs::rename(unpacked.keep(), &target)
-        .with_context(|| format!("can't move the plugins to {}", target.display()))
+    apt.unpack_as(&dir()?, [PACKAGE])
 }
