@@ -1,67 +1,46 @@
-//! Endpoints in the maps, as many as there are to be.
+//! Endpoints in maps that nothing is attached to, as many as there are to be.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    path::{Path, PathBuf},
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use anyhow::Result;
 use ipnet::Ipv4Net;
-use ipvlan_common::{Slot, schema};
-use ipvlan_ctl::{
-    bpf::{Dataplane, EndpointIdentity, ParentIdentity},
+use ipvlan_common::{Slot, types::Mac};
+
+use crate::{
+    bpf::{BpfError, Dataplane, EndpointIdentity, ParentIdentity},
     model::{Mode, Multicast},
+    sandbox::PARENT_MAC,
 };
 
 /// The parent's MAC, and so everybody's.
-pub(crate) const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+pub const MAC: Mac = PARENT_MAC;
 /// The parent's slot; the endpoints' follow.
-pub(crate) const PARENT: Slot = 1;
+pub const PARENT: Slot = 1;
 
-/// So many endpoints of one network on one parent.
-pub(crate) struct Crowd {
-    pub(crate) dataplane: Dataplane,
-    pins: PathBuf,
-    /// How many.
-    pub(crate) endpoints: u16,
-}
-
-impl Crowd {
-    pub(crate) fn new(endpoints: u16) -> Result<Self> {
-        let pins = Path::new("/sys/fs/bpf").join(format!("ipvlan-bench-{}-{endpoints}", std::process::id()));
-        let mut dataplane = Dataplane::create(&pins, endpoints + PARENT)?;
-        dataplane.share()?;
-        dataplane.register_slot(PARENT, parent().entry())?;
-        for endpoint in (0..endpoints).map(endpoint) {
-            dataplane.register_slot(endpoint.slot, endpoint.entry())?;
-            for ip in addresses(&endpoint) {
-                dataplane.add_address(PARENT, ip, endpoint.slot)?;
-            }
-        }
-        Ok(Self { dataplane, pins, endpoints })
-    }
-
-    /// Where the map is pinned.
-    pub(crate) fn map(&self, name: &str) -> PathBuf {
-        self.pins.join(format!("v{}/maps/{name}", schema::ABI_VERSION))
-    }
-}
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        if let Err(error) = Dataplane::remove_all(&self.pins) {
-            eprintln!("{error}");
+/// Registers a parent and so many endpoints of one network on it, and shares their programs.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn register(dataplane: &mut Dataplane, endpoints: u16) -> Result<(), BpfError> {
+    dataplane.share()?;
+    dataplane.register_slot(PARENT, parent().entry())?;
+    for endpoint in (0..endpoints).map(endpoint) {
+        dataplane.register_slot(endpoint.slot, endpoint.entry())?;
+        for ip in addresses(&endpoint) {
+            dataplane.add_address(PARENT, ip, endpoint.slot)?;
         }
     }
+    Ok(())
 }
 
 /// Their parent.
-pub(crate) fn parent() -> ParentIdentity {
+#[must_use]
+pub fn parent() -> ParentIdentity {
     ParentIdentity { slot: PARENT, key: [7, 7], mac: MAC, vepa: false, routes: false }
 }
 
 /// One of them.
-pub(crate) fn endpoint(number: u16) -> EndpointIdentity {
+#[must_use]
+pub fn endpoint(number: u16) -> EndpointIdentity {
     let [high, low] = number.to_be_bytes();
     EndpointIdentity {
         slot: PARENT + 1 + number,

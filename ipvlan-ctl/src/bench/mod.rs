@@ -1,5 +1,6 @@
 //! What enforcement costs on this machine: the programs by themselves, and traffic between endpoints in a sandbox.
 
+pub mod crowd;
 mod flow;
 mod programs;
 mod traffic;

@@ -1,20 +1,21 @@
 //! What each program costs a frame.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, ensure};
-use ipnet::Ipv4Net;
 use ipvlan_common::schema::{
     LOOPBACK_EGRESS, PARENT_EGRESS, PARENT_INGRESS, PARENT_XDP, SLAVE_EGRESS, SLAVE_INGRESS,
 };
 use serde::Serialize;
 
-use super::median;
+use super::{
+    crowd::{self, PARENT, endpoint, parent},
+    median,
+};
 use crate::{
-    bpf::{Dataplane, EndpointIdentity, ParentIdentity, Timed},
-    model::{Mode, Multicast},
+    bpf::{Dataplane, EndpointIdentity, Timed},
     sandbox::{
-        FROM_LAN, LAN_MAC, PARENT_MAC, SHARED, TO_LAN,
+        FROM_LAN, SHARED, TO_LAN,
         frame::{self, Link},
         interrupt,
     },
@@ -35,7 +36,7 @@ pub struct ProgramCost {
     pub empty: f64,
 }
 
-const PARENT: u16 = 1;
+const ENDPOINTS: u16 = 2;
 const LAN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const OK: u32 = u32::MAX;
 const SHOT: u32 = 2;
@@ -63,7 +64,7 @@ const fn runs(quick: bool) -> u32 {
 pub(super) fn measure(root: &Root, quick: bool, step: &dyn Fn()) -> Result<Vec<ProgramCost>, Error> {
     let mut scratch = root.pin_dir().as_os_str().to_owned();
     scratch.push(format!("-bench-{}", std::process::id()));
-    let costs = Dataplane::create(scratch.as_ref(), 2 + PARENT)
+    let costs = Dataplane::create(scratch.as_ref(), ENDPOINTS + PARENT)
         .map_err(Error::from)
         .and_then(|dataplane| in_maps(dataplane, quick, step));
     Dataplane::remove_all(scratch.as_ref())?;
@@ -71,19 +72,9 @@ pub(super) fn measure(root: &Root, quick: bool, step: &dyn Fn()) -> Result<Vec<P
 }
 
 fn in_maps(mut dataplane: Dataplane, quick: bool, step: &dyn Fn()) -> Result<Vec<ProgramCost>, Error> {
-    let parent = ParentIdentity { slot: PARENT, key: [7, 7], mac: PARENT_MAC, vepa: false, routes: false };
-    let ends = [endpoint(1), endpoint(2)];
-    dataplane.share()?;
-    dataplane.register_slot(PARENT, parent.entry())?;
-    for end in &ends {
-        dataplane.register_slot(end.slot, end.entry())?;
-        let ipv4 = end.ipv4.map(|it| IpAddr::from(it.addr()));
-        for ip in ipv4.into_iter().chain(end.ipv6.map(IpAddr::from)) {
-            dataplane.add_address(PARENT, ip, end.slot)?;
-        }
-    }
-    let own = dataplane.timed(&ends[0].identity())?;
-    let parents = ipvlan_common::Identity { netns: dataplane.socket_netns()?, ..parent.identity() };
+    crowd::register(&mut dataplane, ENDPOINTS)?;
+    let own = dataplane.timed(&endpoint(0).identity())?;
+    let parents = ipvlan_common::Identity { netns: dataplane.socket_netns()?, ..parent().identity() };
     let parents = dataplane.timed(&parents)?;
     rounds_of(own, parents, quick, step).map_err(Error::Bench)
 }
@@ -125,20 +116,19 @@ fn rounds_of(
 }
 
 fn cases() -> anyhow::Result<Vec<Case>> {
-    let (me, peer) = (endpoint(1), endpoint(2));
+    let (me, peer) = (endpoint(0), endpoint(1));
     let ip = |it: &EndpointIdentity| it.ipv4.map(|it| it.addr()).context("no address");
     let ip6 = |it: &EndpointIdentity| it.ipv6.context("no address");
     let (mine, theirs) = (ip(&me)?, ip(&peer)?);
     let payload = [0; 64];
     let case = |program, name, frame, returns| Case { program, name, frame, returns };
-    let to_host = Link { source: LAN_MAC, destination: PARENT_MAC };
     Ok(vec![
         case(SLAVE_EGRESS, "IPv4 to a peer", frame::udp4(SHARED, mine, theirs, &payload)?, OK),
         case(SLAVE_EGRESS, "IPv6 to a peer", frame::udp6(SHARED, ip6(&me)?, ip6(&peer)?, &payload)?, OK),
         case(SLAVE_EGRESS, "IPv4 to the wire", frame::udp4(TO_LAN, mine, LAN, &payload)?, OK),
         case(SLAVE_EGRESS, "spoofed, dropped", frame::udp4(TO_LAN, theirs, LAN, &payload)?, SHOT),
         case(SLAVE_INGRESS, "unsealed, dropped", frame::udp4(SHARED, theirs, mine, &payload)?, SHOT),
-        case(PARENT_INGRESS, "IPv4 to the host", frame::udp4(to_host, LAN, LAN, &payload)?, OK),
+        case(PARENT_INGRESS, "IPv4 to the host", frame::udp4(FROM_LAN, LAN, LAN, &payload)?, OK),
         case(PARENT_EGRESS, "IPv4 of the host", frame::udp4(TO_LAN, LAN, LAN, &payload)?, OK),
         case(
             LOOPBACK_EGRESS,
@@ -149,25 +139,4 @@ fn cases() -> anyhow::Result<Vec<Case>> {
         case(PARENT_XDP, "IPv4 from the wire", frame::udp4(FROM_LAN, LAN, mine, &payload)?, XDP_PASS),
         case(PARENT_XDP, "spoofed, dropped", frame::udp4(FROM_LAN, theirs, mine, &payload)?, XDP_DROP),
     ])
-}
-
-/// One of two endpoints.
-fn endpoint(number: u8) -> EndpointIdentity {
-    EndpointIdentity {
-        slot: PARENT + u16::from(number),
-        key: [u64::from(number), !u64::from(number)],
-        network: 1,
-        internal: false,
-        private: false,
-        mode: Mode::L2,
-        multicast: Multicast::On,
-        asks_all: false,
-        snat: false,
-        multicast_rate: None,
-        parent: PARENT,
-        mac: PARENT_MAC,
-        ipv4: Ipv4Net::new(Ipv4Addr::new(192, 0, 2, 10 + number), 24).ok(),
-        ipv6: Some(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, u16::from(number))),
-        link_local: Some(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, u16::from(number))),
-    }
 }
