@@ -11,6 +11,7 @@ impl Session {
     /// both would be taken for that of an endpoint there.
     pub(super) fn check_stacked(&self, spec: &NetworkSpec, parent: &Parent) -> Result<(), Error> {
         let standings = self.netlink.standings()?;
+        let networks = self.store.networks()?;
         let own = self.name_of(parent)?;
         for other in self.store.parents()?.iter().filter(|other| other.slot != parent.slot) {
             let theirs = self.name_of(other)?;
@@ -21,7 +22,7 @@ impl Session {
             } else {
                 continue;
             };
-            for network in self.store.networks()?.iter().filter(|network| network.parent == other.slot) {
+            for network in networks.iter().filter(|network| network.parent == other.slot) {
                 if let Some((subnet, other)) = spec.overlap(&network.spec) {
                     let network = network.spec.name.to_string();
                     return Err(Error::Overlap { subnet, other, network, place });
