@@ -29,6 +29,7 @@ pub(super) enum Who {
     Attacker,
     Peer,
     Third,
+    Root,
     Other,
     Host,
     Gateway,
@@ -183,6 +184,7 @@ impl World {
             Who::Attacker => of(&self.attacker),
             Who::Peer => of(&self.peer),
             Who::Third => of(&self.third),
+            Who::Root => of(&self.root),
             Who::Other => of(&self.other),
             Who::Host => at(HOST),
             Who::Gateway => at(LAN),
@@ -203,12 +205,7 @@ impl World {
         to: Who,
         marker: &[u8],
     ) -> Result<Vec<u8>> {
-        Self::udp_of(link, self.address(family, from), self.address(family, to), marker)
-    }
-
-    /// The same between any two addresses.
-    pub(super) fn udp_of(link: Link, from: IpAddr, to: IpAddr, marker: &[u8]) -> Result<Vec<u8>> {
-        match (from, to) {
+        match (self.address(family, from), self.address(family, to)) {
             (IpAddr::V4(from), IpAddr::V4(to)) => frame::udp4(link, from, to, marker),
             (IpAddr::V6(from), IpAddr::V6(to)) => frame::udp6(link, from, to, marker),
             _ => bail!("two families"),

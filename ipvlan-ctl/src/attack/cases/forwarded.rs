@@ -74,22 +74,14 @@ fn forward(world: &World, family: Family, to: Who, marker: &[u8]) -> Result<()> 
     };
     let stranger = world.address(family, Who::Stranger);
     // Where there is no TCX, our programs are on it already.
-    let made = container.tc(&format!("qdisc add dev {INTERFACE} clsact")).is_ok();
+    let _already_there = container.tc(&format!("qdisc add dev {INTERFACE} clsact"));
     container.tc(&format!(
         "filter add dev {INTERFACE} egress protocol {protocol} prio 60000 matchall classid 1:7777 \
          action pedit ex munge {header} src set {stranger} pipe action csum {sums} ok"
     ))?;
     let link = Link { source: SENDER_MAC, destination: INSIDE_MAC };
-    let own = match family {
-        Family::V4 => world.root.ipv4.into(),
-        Family::V6 => world.root.ipv6.into(),
-    };
-    let frame = World::udp_of(link, own, address, marker)?;
+    let frame = world.udp(family, link, Who::Root, to, marker)?;
     inside.enter(|| PacketSocket::sender_here(INTERFACE)?.send(&frame))?;
-    if made {
-        container.tc(&format!("qdisc del dev {INTERFACE} clsact"))?;
-    } else {
-        container.tc(&format!("filter del dev {INTERFACE} egress prio 60000"))?;
-    }
+    container.tc(&format!("filter del dev {INTERFACE} egress prio 60000"))?;
     container.ip(&format!("link del {INSIDE}")).map(drop)
 }
