@@ -17,6 +17,7 @@ pub mod verdict;
 
 mod claim;
 mod nd;
+mod parent;
 mod sender;
 
 pub use drop_reason::DropReason;

@@ -55,9 +55,22 @@ impl Packet for [u8] {
     }
 }
 
+/// Whether a frame without a seal is a slave's, asked for at the parent's and at `lo`'s egress alone: the kernel's bookkeeping, which
+/// shows it, takes a while to read.
+pub trait Origin {
+    /// Whether it shows that a slave sent the frame.
+    fn is_slave(&self) -> bool;
+}
+
+impl Origin for bool {
+    fn is_slave(&self) -> bool {
+        *self
+    }
+}
+
 /// What the kernel keeps beside a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Metadata {
+pub struct Metadata<O = bool> {
     /// `skb->protocol`, in host order: what ipvlan looks at to find the receiver.
     pub protocol: u16,
     /// The VLAN id of an offloaded tag.
@@ -70,8 +83,8 @@ pub struct Metadata {
     pub looped_back: bool,
     /// At a slave's egress: whether a raw socket has left a checksum to be written, at a place of its choice, behind this verdict.
     pub unfinished: bool,
-    /// At the parent's and at `lo`'s egress: whether the kernel's bookkeeping shows that a frame without a seal is a slave's.
-    pub sent_by_slave: bool,
+    /// Whose it is where it has no seal.
+    pub origin: O,
 }
 
 /// A frame with its Ethernet header read. What follows is read where a rule asks for it: a value that may be either of several

@@ -6,7 +6,7 @@
 
 use crate::{
     DropReason, Identity, Slot, SlotEntry, Verdict, nd,
-    packet::{self, Arp, ETHERNET_LEN, Frame, ICMPV6, Ipv6, Metadata, Packet, part},
+    packet::{self, Arp, ETHERNET_LEN, Frame, ICMPV6, Ipv6, Metadata, Origin, Packet, part},
     seal::{seal_arp, seal_ipv6},
     sender,
     tables::Tables,
@@ -245,7 +245,7 @@ fn is_request<P: Packet + ?Sized>(packet: &P) -> bool {
 #[inline(always)]
 pub(crate) fn by_endpoint<P: Packet + ?Sized>(
     frame: &Frame<'_, P>,
-    metadata: &Metadata,
+    metadata: &Metadata<impl Origin>,
     me: &Identity,
     tables: &impl Tables,
 ) -> Option<Result<Verdict, Verdict>> {
@@ -264,7 +264,7 @@ pub(crate) fn by_endpoint<P: Packet + ?Sized>(
 fn judge<P: Packet + ?Sized>(
     request: &impl Request,
     frame: &Frame<'_, P>,
-    metadata: &Metadata,
+    metadata: &Metadata<impl Origin>,
     me: &Identity,
     tables: &impl Tables,
 ) -> Result<Verdict, DropReason> {

@@ -5,7 +5,7 @@
 
 use crate::{
     DropReason, SlotEntry, nd,
-    packet::{self, Arp, Frame, Ipv4, Ipv6, Metadata, Packet, UDP, udp_ports},
+    packet::{self, Arp, Frame, Ipv4, Ipv6, Metadata, Origin, Packet, UDP, udp_ports},
     types::{L3, MULTICAST_OFF, Mac},
 };
 
@@ -21,7 +21,7 @@ const ROUTER_ALERT: [u8; 4] = [148, 4, 0, 0];
 #[inline(always)]
 pub(crate) fn check<P: Packet + ?Sized>(
     frame: &Frame<'_, P>,
-    metadata: &Metadata,
+    metadata: &Metadata<impl Origin>,
     me: &SlotEntry,
     mac: &Mac,
 ) -> Result<(), DropReason> {
@@ -50,7 +50,7 @@ pub(crate) fn check<P: Packet + ?Sized>(
 #[inline(always)]
 pub(crate) fn link<P: ?Sized>(
     frame: &Frame<'_, P>,
-    metadata: &Metadata,
+    metadata: &Metadata<impl Origin>,
     mac: &Mac,
 ) -> Result<(), DropReason> {
     let ethernet = &frame.ethernet;

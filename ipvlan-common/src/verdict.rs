@@ -2,12 +2,13 @@
 
 use crate::{
     DropReason, Hook, Identity, Slot, SlotEntry, claim, nd,
-    packet::{self, Ethernet, Frame, Metadata, Packet},
+    packet::{self, Frame, Metadata, Origin, Packet},
+    parent::{loopback_egress, parent_egress, parent_ingress, parent_xdp},
     resolve,
     seal::seal,
     sender,
     tables::Tables,
-    types::{INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, ROUTES, SNAT, VEPA, WIRE},
+    types::{INTERNAL, L3, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, ROUTES, WIRE},
 };
 
 /// What becomes of a frame.
@@ -57,7 +58,7 @@ pub enum Verdict {
 pub fn decide<P: Packet + ?Sized>(
     hook: Hook,
     packet: &P,
-    metadata: &Metadata,
+    metadata: &Metadata<impl Origin>,
     me: &Identity,
     tables: &impl Tables,
 ) -> Verdict {
@@ -71,6 +72,7 @@ pub fn decide<P: Packet + ?Sized>(
         return Verdict::Pass;
     }
     let judged = match Frame::parse(packet) {
+        _ if metadata.looped_back => refuse(me.slot, DropReason::HostFilter),
         Ok(frame) => match hook {
             Hook::SlaveEgress => slave_egress(&frame, metadata, me, tables),
             Hook::SlaveIngress => slave_ingress(&frame, metadata, me, tables),
@@ -82,7 +84,7 @@ pub fn decide<P: Packet + ?Sized>(
         Err(reason) => match hook {
             Hook::SlaveEgress => refuse(me.slot, reason),
             Hook::SlaveIngress => refuse(me.slot, DropReason::Unsealed),
-            Hook::ParentEgress | Hook::LoopbackEgress if metadata.sent_by_slave => {
+            Hook::ParentEgress | Hook::LoopbackEgress if metadata.origin.is_slave() => {
                 refuse(me.slot, DropReason::Unsealed)
             }
             _ => Ok(Verdict::Pass),
@@ -96,7 +98,7 @@ pub fn decide<P: Packet + ?Sized>(
 #[inline(always)]
 pub fn decide_request<P: Packet + ?Sized>(
     packet: &P,
-    metadata: &Metadata,
+    metadata: &Metadata<impl Origin>,
     me: &Identity,
     tables: &impl Tables,
 ) -> Verdict {
@@ -108,10 +110,10 @@ pub fn decide_request<P: Packet + ?Sized>(
 }
 
 /// `Err` is a drop, so that `?` leaves at the first rule broken.
-type Judged = Result<Verdict, Verdict>;
+pub(crate) type Judged = Result<Verdict, Verdict>;
 
 #[inline(always)]
-const fn refuse<T>(slot: Slot, reason: DropReason) -> Result<T, Verdict> {
+pub(crate) const fn refuse<T>(slot: Slot, reason: DropReason) -> Result<T, Verdict> {
     Err(Verdict::Drop { slot, reason })
 }
 
@@ -119,7 +121,7 @@ const fn refuse<T>(slot: Slot, reason: DropReason) -> Result<T, Verdict> {
 #[inline(always)]
 fn slave_egress<P: Packet + ?Sized>(
     frame: &Frame<'_, P>,
-    metadata: &Metadata,
+    metadata: &Metadata<impl Origin>,
     me: &Identity,
     tables: &impl Tables,
 ) -> Judged {
@@ -155,7 +157,7 @@ fn slave_egress<P: Packet + ?Sized>(
 
 /// Under the seal of the hook's own slot.
 #[inline(always)]
-fn sealed<P: Packet + ?Sized>(frame: &Frame<'_, P>, me: &Identity) -> Verdict {
+pub(crate) fn sealed<P: Packet + ?Sized>(frame: &Frame<'_, P>, me: &Identity) -> Verdict {
     Verdict::Seal { slot: me.slot, seal: seal(frame, &me.entry) }
 }
 
@@ -163,7 +165,7 @@ fn sealed<P: Packet + ?Sized>(frame: &Frame<'_, P>, me: &Identity) -> Verdict {
 #[inline(always)]
 fn slave_ingress<P: Packet + ?Sized>(
     frame: &Frame<'_, P>,
-    metadata: &Metadata,
+    metadata: &Metadata<impl Origin>,
     me: &Identity,
     tables: &impl Tables,
 ) -> Judged {
@@ -201,220 +203,21 @@ fn from_wire<P: Packet + ?Sized>(frame: &Frame<'_, P>, me: &Identity, tables: &i
     Ok(Verdict::Open)
 }
 
-/// The host filter, and what may come in from the wire.
-#[inline(always)]
-fn parent_ingress<P: Packet + ?Sized>(
-    frame: &Frame<'_, P>,
-    metadata: &Metadata,
-    me: &Identity,
-    tables: &impl Tables,
-) -> Judged {
-    if metadata.looped_back {
-        return refuse(me.slot, DropReason::HostFilter);
-    }
-    if sealed_by(frame, metadata, tables).is_some() {
-        return refuse(metadata.tc_index, DropReason::HostFilter);
-    }
-    if me.entry.flags & VEPA != 0 && frame.ethernet.source == me.mac {
-        return hairpin(frame, me, tables);
-    }
-    if may_be_a_slaves(frame, me) {
-        return refuse(me.slot, DropReason::Unsealed);
-    }
-    // Another VLAN's frame: without a seal, it reaches no endpoint.
-    if metadata.vlan.is_some_and(|id| id != 0) {
-        return Ok(Verdict::Pass);
-    }
-    match arrival(frame, me, tables)? {
-        Arrival::Host => Ok(Verdict::Pass),
-        Arrival::EndpointByStack(slot) => Ok(Verdict::Deliver { slot }),
-        // A reply would have the request's priority tag, which no endpoint may send.
-        Arrival::Everyone if metadata.vlan.is_some() => Ok(sealed(frame, me)),
-        Arrival::Everyone => Ok(match resolve::by_wire(frame, me, tables) {
-            Some((slot, seal)) => Verdict::Answer { slot, seal },
-            None => sealed(frame, me),
-        }),
-        Arrival::Endpoint => Ok(sealed(frame, me)),
-    }
-}
-
-/// What is refused to the wire is refused here already. What may be a slave's is left to the parent's tc ingress, which sees the
-/// seal: generic XDP gets those frames too.
-#[inline(always)]
-fn parent_xdp<P: Packet + ?Sized>(frame: &Frame<'_, P>, me: &Identity, tables: &impl Tables) -> Judged {
-    if !may_be_a_slaves(frame, me) {
-        arrival(frame, me, tables)?;
-    }
-    Ok(Verdict::Pass)
-}
-
-/// ipvlan hands a slave's frame to the host only where both its MACs are the same, whatever they are; and nobody but a slave or
-/// the host itself sends with the parent's MAC.
-#[inline(always)]
-fn may_be_a_slaves<P: ?Sized>(frame: &Frame<'_, P>, me: &Identity) -> bool {
-    frame.ethernet.source == me.mac || frame.ethernet.source == frame.ethernet.destination
-}
-
-/// For whom a frame from the wire is.
-enum Arrival {
-    Host,
-    Everyone,
-    Endpoint,
-    /// Mode l3s: the host's stack hands it on.
-    EndpointByStack(Slot),
-}
-
-/// What the wire may send, and to whom.
-#[inline(always)]
-fn arrival<P: Packet + ?Sized>(
-    frame: &Frame<'_, P>,
-    me: &Identity,
-    tables: &impl Tables,
-) -> Result<Arrival, Verdict> {
-    let claim = frame.claim();
-    let source = claim.and_then(|it| it.source_holder(me.parent, tables));
-    let as_host = source == Some(me.parent);
-    if source.is_some() && !as_host {
-        return refuse(me.slot, DropReason::WireSpoof);
-    }
-    let group = frame.ethernet.is_group();
-    let Some(slot) = claim.and_then(|it| it.destination_endpoint(me.parent, tables)) else {
-        // The host is to hear of whoever has its address too.
-        return Ok(if group && !as_host { Arrival::Everyone } else { Arrival::Host });
-    };
-    if as_host {
-        return refuse(me.slot, DropReason::WireSpoof);
-    }
-    match tables.slot(slot).filter(|entry| entry.network != 0) {
-        // Slaves get a copy each, and judge it. In l3s there is none: the host's stack hands on what is addressed to one of them.
-        Some(entry) if group && entry.flags & L3S == 0 => Ok(Arrival::Everyone),
-        Some(entry) if entry.flags & (INTERNAL | L3S) == 0 => Ok(Arrival::Endpoint),
-        Some(entry) if entry.flags & INTERNAL == 0 => Ok(Arrival::EndpointByStack(slot)),
-        _ => refuse(slot, DropReason::Internal),
-    }
-}
-
-/// A frame that an endpoint sent to the switch, and the switch sent back. On the wire it had no seal; whoever can send with the
-/// parent's MAC there can pass for an endpoint here, as in every use of VEPA.
-#[inline(always)]
-fn hairpin<P: Packet + ?Sized>(frame: &Frame<'_, P>, me: &Identity, tables: &impl Tables) -> Judged {
-    let claim = frame.claim();
-    let slot = claim.and_then(|it| it.source_endpoint(me.parent, tables));
-    let Some((slot, sender)) = slot.and_then(|slot| Some((slot, tables.slot(slot)?))) else {
-        return refuse(me.slot, DropReason::Unsealed);
-    };
-    // Never on the wire, so the switch has none of its frames to send back.
-    if sender.flags & INTERNAL != 0 {
-        return refuse(slot, DropReason::Internal);
-    }
-    // Of a group frame the host alone would get a copy: its peers had theirs when it was sent (Linux 6.12, ipvlan_external_frame).
-    let receiver = claim.and_then(|it| it.destination_endpoint(me.parent, tables));
-    let Some(receiver) = receiver.and_then(|it| tables.slot(it)).filter(|_| !frame.ethernet.is_group())
-    else {
-        return refuse(slot, DropReason::HostFilter);
-    };
-    // In l3s no ingress of the receiver's sees it.
-    if receiver.network != sender.network {
-        return refuse(slot, DropReason::OtherNetwork);
-    }
-    Ok(Verdict::Seal { slot, seal: seal(frame, sender) })
-}
-
-/// What may go out to the wire.
-#[inline(always)]
-fn parent_egress<P: Packet + ?Sized>(
-    frame: &Frame<'_, P>,
-    metadata: &Metadata,
-    me: &Identity,
-    tables: &impl Tables,
-) -> Judged {
-    let Some(sender) = sealed_by(frame, metadata, tables) else {
-        return unsealed(frame, metadata, me, tables);
-    };
-    let is_aside = frame.ethernet.destination == resolve::ASIDE;
-    let group = if is_aside { resolve::group(frame) } else { None };
-    let destination = group.unwrap_or(frame.ethernet.destination);
-    let restored = Frame { ethernet: Ethernet { destination, ..frame.ethernet }, ..*frame };
-    let verdict = to_wire(&restored, metadata, sender, me, tables)?;
-    Ok(if group.is_some() { Verdict::Restore } else { verdict })
-}
-
-/// What an endpoint sends to the wire.
-#[inline(always)]
-fn to_wire<P: Packet + ?Sized>(
-    frame: &Frame<'_, P>,
-    metadata: &Metadata,
-    sender: &SlotEntry,
-    me: &Identity,
-    tables: &impl Tables,
-) -> Judged {
-    if sender.flags & INTERNAL != 0 {
-        return refuse_isolated(frame, metadata.tc_index, metadata.tc_index, DropReason::Internal);
-    }
-    if sender.flags & (MULTICAST_LOCAL | MULTICAST_OFF) != 0 && frame.is_dispensable_group() {
-        return refuse(metadata.tc_index, DropReason::Multicast);
-    }
-    if sender.flags & L3 == 0 {
-        return open(frame, metadata, sender, me);
-    }
-    let Some(claim) = frame.claim() else {
-        return refuse(metadata.tc_index, DropReason::Malformed);
-    };
-    let by_nat = || sender.flags & SNAT != 0 && claim.source_holder(me.parent, tables) == Some(me.parent);
-    if claim.is_from(sender) || by_nat() {
-        Ok(Verdict::Open)
-    } else {
-        refuse(metadata.tc_index, claim.spoof())
-    }
-}
-
-/// The host filter of modes l3 and l3s, whose frames for the host don't pass the parent. It stands in mode l2 too: root in a
-/// container can switch its parent's mode.
-#[inline(always)]
-fn loopback_egress<P: Packet + ?Sized>(
-    frame: &Frame<'_, P>,
-    metadata: &Metadata,
-    me: &Identity,
-    tables: &impl Tables,
-) -> Judged {
-    if sealed_by(frame, metadata, tables).is_some() {
-        return refuse(metadata.tc_index, DropReason::HostFilter);
-    }
-    unsealed(frame, metadata, me, tables)
-}
-
 /// The sender that the seal proves.
 #[inline(always)]
-fn sealed_by<'a, P: Packet + ?Sized>(
+pub(crate) fn sealed_by<'a, P: Packet + ?Sized>(
     frame: &Frame<'_, P>,
-    metadata: &Metadata,
+    metadata: &Metadata<impl Origin>,
     tables: &'a impl Tables,
 ) -> Option<&'a SlotEntry> {
     tables.slot(metadata.tc_index).filter(|entry| entry.key != [0; 2] && seal(frame, entry) == metadata.hash)
 }
 
-/// A frame without a seal is the host's own, unless the kernel knows better or it claims an endpoint's address.
-#[inline(always)]
-fn unsealed<P: Packet + ?Sized>(
-    frame: &Frame<'_, P>,
-    metadata: &Metadata,
-    me: &Identity,
-    tables: &impl Tables,
-) -> Judged {
-    if metadata.sent_by_slave {
-        return refuse(me.slot, DropReason::Unsealed);
-    }
-    match frame.claim().and_then(|it| it.source_endpoint(me.parent, tables)) {
-        Some(_) => refuse(me.slot, DropReason::Unsealed),
-        None => Ok(Verdict::Pass),
-    }
-}
-
 /// Accepts an endpoint's frame where it comes out, if it still is the sender's own.
 #[inline(always)]
-fn open<P: Packet + ?Sized>(
+pub(crate) fn open<P: Packet + ?Sized>(
     frame: &Frame<'_, P>,
-    metadata: &Metadata,
+    metadata: &Metadata<impl Origin>,
     sender: &SlotEntry,
     me: &Identity,
 ) -> Judged {
@@ -427,7 +230,7 @@ fn open<P: Packet + ?Sized>(
 /// An attempt counts for `charged`, its sender where that is an endpoint; a flood that merely came by, as broadcasts do, counts as
 /// such where it was cut.
 #[inline(always)]
-fn refuse_isolated<P: Packet + ?Sized>(
+pub(crate) fn refuse_isolated<P: Packet + ?Sized>(
     frame: &Frame<'_, P>,
     charged: Slot,
     here: Slot,

@@ -145,14 +145,14 @@ fn metadata() -> impl Strategy<Value = Metadata> {
     let slot = prop_oneof![Just(0), Just(PARENT), Just(ME), Just(PEER), Just(STRANGER), any::<u16>()];
     let vlan = proptest::option::weighted(0.1, 0u16..4096);
     (protocol, vlan, slot, any::<u32>(), any::<bool>()).prop_map(
-        |(protocol, vlan, tc_index, hash, sent_by_slave)| Metadata {
+        |(protocol, vlan, tc_index, hash, origin)| Metadata {
             protocol,
             vlan,
             hash,
             tc_index,
             looped_back: false,
             unfinished: false,
-            sent_by_slave,
+            origin,
         },
     )
 }
@@ -282,7 +282,7 @@ proptest! {
 
     #[test]
     fn nothing_that_a_slave_sent_comes_out_unsealed(frame in frames(), mut metadata in metadata()) {
-        (metadata.tc_index, metadata.hash, metadata.sent_by_slave) = (0, 0, true);
+        (metadata.tc_index, metadata.hash, metadata.origin) = (0, 0, true);
         for hook in [Hook::ParentEgress, Hook::LoopbackEgress] {
             let verdict = decide(hook, frame.as_slice(), &metadata, &me(0), &World::new(0));
             prop_assert_eq!(verdict, Verdict::Drop { slot: ME, reason: DropReason::Unsealed });

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::__sk_buff;
 use ipvlan_common::{Hook, Identity, packet::Metadata};
 
-use crate::{checksum, netns, packet::field};
+use crate::{checksum, netns::Sender, packet::field};
 
 const VLAN_ID: u32 = 0x0fff;
 /// Set by dev_loopback_xmit alone; whatever passes from one device to another gets its type anew (Linux 6.12, skb_scrub_packet).
@@ -11,7 +11,7 @@ const PACKET_LOOPBACK: u32 = 5;
 
 /// Reads it from the context.
 #[inline(always)]
-pub(crate) fn read(hook: Hook, skb: *mut __sk_buff, me: &Identity) -> Metadata {
+pub(crate) fn read<'a>(hook: Hook, skb: *mut __sk_buff, me: &'a Identity) -> Metadata<Sender<'a>> {
     Metadata {
         protocol: u16::from_be(field!(skb, protocol) as u16),
         vlan: (field!(skb, vlan_present) != 0).then(|| (field!(skb, vlan_tci) & VLAN_ID) as u16),
@@ -20,10 +20,6 @@ pub(crate) fn read(hook: Hook, skb: *mut __sk_buff, me: &Identity) -> Metadata {
         looped_back: matches!(hook, Hook::SlaveIngress | Hook::ParentIngress)
             && field!(skb, pkt_type) == PACKET_LOOPBACK,
         unfinished: hook == Hook::SlaveEgress && checksum::is_left_by_raw_socket(skb),
-        sent_by_slave: match hook {
-            Hook::ParentEgress => netns::sent_by_slave(skb, me),
-            Hook::LoopbackEgress => netns::sent_by_slave_to_host(skb, me),
-            _ => false,
-        },
+        origin: Sender { hook, skb, me },
     }
 }

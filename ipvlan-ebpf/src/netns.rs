@@ -4,7 +4,7 @@ use aya_ebpf::{
     bindings::{__sk_buff, bpf_tunnel_key},
     helpers::generated::{bpf_probe_read_kernel, bpf_skb_set_tunnel_key},
 };
-use ipvlan_common::{Identity, types::ROUTES};
+use ipvlan_common::{Hook, Identity, packet::Origin, types::ROUTES};
 
 use crate::packet::field;
 
@@ -20,6 +20,24 @@ const DST_DEV: usize = 0;
 const DST_NOREF: u64 = 1;
 const PACKET_BROADCAST: u32 = 1;
 const PACKET_MULTICAST: u32 = 2;
+
+/// Who sent a frame that has no seal.
+pub(crate) struct Sender<'a> {
+    pub(crate) hook: Hook,
+    pub(crate) skb: *mut __sk_buff,
+    pub(crate) me: &'a Identity,
+}
+
+impl Origin for Sender<'_> {
+    #[inline(always)]
+    fn is_slave(&self) -> bool {
+        match self.hook {
+            Hook::ParentEgress => sent_by_slave(self.skb, self.me),
+            Hook::LoopbackEgress => sent_by_slave_to_host(self.skb, self.me),
+            _ => false,
+        }
+    }
+}
 
 /// Address of the netns of the socket that sent the frame; `None` where no socket did.
 #[inline(always)]
@@ -51,7 +69,7 @@ fn word(base: *const u64, place: usize) -> Option<u64> {
 
 /// Whether a slave sent a frame without a seal that is at the egress of `lo`.
 #[inline(always)]
-pub(crate) fn sent_by_slave_to_host(skb: *mut __sk_buff, me: &Identity) -> bool {
+fn sent_by_slave_to_host(skb: *mut __sk_buff, me: &Identity) -> bool {
     match of_socket(skb) {
         Some(netns) => netns != me.netns,
         None => me.entry.flags & ROUTES != 0 && was_sealed(skb),
@@ -79,9 +97,9 @@ fn forwarded_by_slave(skb: *mut __sk_buff, me: &Identity) -> bool {
     leads_elsewhere || me.entry.flags & ROUTES != 0 && was_sealed(skb) && field!(skb, ingress_ifindex) == 0
 }
 
-/// Whether a slave of the parent `me` sent a frame without a seal that is at the parent's egress.
+/// The same of one that is at the parent's egress.
 #[inline(always)]
-pub(crate) fn sent_by_slave(skb: *mut __sk_buff, me: &Identity) -> bool {
+fn sent_by_slave(skb: *mut __sk_buff, me: &Identity) -> bool {
     // What ipvlan's multicast queue sends has lost its socket, but carries a packet type that only received frames and
     // those of such a queue have; received ones also know where they came in (Linux 6.12, ipvlan_process_multicast).
     let from_queue = matches!(field!(skb, pkt_type), PACKET_BROADCAST | PACKET_MULTICAST)

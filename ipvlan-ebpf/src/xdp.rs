@@ -70,7 +70,7 @@ impl Reported for Frame {
 pub(crate) fn run(ctx: &XdpContext) -> u32 {
     let frame = Frame { ctx: ctx.ctx, start: ctx.data(), end: ctx.data_end() };
     let me = identity::load();
-    let verdict = decide(Hook::ParentXdp, &frame, &Metadata::default(), &me, &Maps);
+    let verdict = decide(Hook::ParentXdp, &frame, &<Metadata>::default(), &me, &Maps);
     #[cfg(feature = "log")]
     crate::log::verdict(&frame, Hook::ParentXdp, &me, &verdict);
     #[cfg(feature = "faulty")]

@@ -44,7 +44,7 @@ impl<'a> Input<'a> {
             tc_index,
             looped_back: bits & LOOPED_BACK != 0,
             unfinished: false,
-            sent_by_slave: bits & SENT_BY_SLAVE != 0,
+            origin: bits & SENT_BY_SLAVE != 0,
         };
         let mut input = Self {
             hook: Hook::ALL[usize::from(hook) % Hook::ALL.len()],
@@ -63,11 +63,11 @@ impl<'a> Input<'a> {
     /// The bytes that mean this input.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let Metadata { protocol, vlan, hash, tc_index, looped_back, sent_by_slave, .. } = self.metadata;
+        let Metadata { protocol, vlan, hash, tc_index, looped_back, origin, .. } = self.metadata;
         let sealed = hash == self.world().seal(tc_index, self.frame);
         let bits = [
             (looped_back, LOOPED_BACK),
-            (sent_by_slave, SENT_BY_SLAVE),
+            (origin, SENT_BY_SLAVE),
             (self.affords_group, AFFORDS),
             (vlan.is_some(), TAGGED),
             (sealed, SEALED),

@@ -5,7 +5,9 @@ use ipvlan_common::{
     DropReason, Hook, Slot, SlotEntry, Verdict,
     resolve::ASIDE,
     tables::Tables as _,
-    types::{ASK_ALL, INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, SNAT, VEPA, WIRE},
+    types::{
+        ASK_ALL, INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, ROUTES, SNAT, VEPA, WIRE,
+    },
 };
 
 use crate::{
@@ -40,7 +42,7 @@ pub fn check(input: &Input<'_>, verdict: Verdict) -> Result<(), &'static str> {
         Hook::ParentXdp => parent_xdp(input, &world, verdict),
         Hook::LoopbackEgress => {
             keep(verdict == Verdict::Pass, "nothing of ours comes out of lo")?;
-            keep(!input.metadata.sent_by_slave, "a slave's frame is not for the host")?;
+            keep(!input.metadata.origin, "a slave's frame is not for the host")?;
             hosts_own(input, &world)
         }
     }
@@ -53,7 +55,9 @@ fn looped_back(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
         EtherType::IPV6 => packet.get(8..).and_then(|it| it.first_chunk()).copied().map(Address::V6),
         _ => None,
     };
-    let to_host = input.hook == Hook::ParentIngress && source.is_some_and(|it| holder(world, it).is_some());
+    let is_sealed = input.identity().entry.flags & ROUTES != 0 && input.metadata.hash != 0;
+    let is_endpoints = is_sealed || source.is_some_and(|it| holder(world, it).is_some());
+    let to_host = input.hook == Hook::ParentIngress && is_endpoints;
     let refused = Verdict::Drop { slot: input.me, reason: DropReason::HostFilter };
     let due = if to_host { refused } else { Verdict::Pass };
     keep(verdict == due, "a device's own copy goes to its sender, and no endpoint is the host")
@@ -160,7 +164,7 @@ fn parent_ingress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
 fn parent_egress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     let Some(sender) = sealed_by(input, world) else {
         keep(verdict == Verdict::Pass, "nothing to open")?;
-        keep(!input.metadata.sent_by_slave, "a slave's frame needs a seal")?;
+        keep(!input.metadata.origin, "a slave's frame needs a seal")?;
         return hosts_own(input, world);
     };
     let frame = match verdict {

@@ -8,7 +8,8 @@ use ipvlan_common::{
     seal::seal,
     tables::Tables,
     types::{
-        ASK_ALL, INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, SNAT, VEPA, WIRE,
+        ASK_ALL, INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, ROUTES, SNAT, VEPA,
+        WIRE,
     },
 };
 
@@ -61,9 +62,11 @@ pub(crate) fn seal_of(sender: &SlotEntry, frame: &[u8]) -> Option<u32> {
     Frame::parse(frame).ok().map(|frame| seal(&frame, sender))
 }
 
-/// The flags that a byte of the input turns round: the first eight, but what makes a parent of an endpoint.
+/// The flags that a byte of the input turns round: the first eight, but what makes a parent of an endpoint, in whose place is that the
+/// host routes for the parent.
 pub(crate) fn flips(byte: u8) -> u32 {
-    u32::from(byte) & !WIRE
+    let byte = u32::from(byte);
+    byte & !WIRE | if byte & WIRE != 0 { ROUTES } else { 0 }
 }
 
 fn entry(slot: Slot) -> SlotEntry {

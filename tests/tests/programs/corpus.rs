@@ -72,7 +72,7 @@ pub(crate) fn replay(kernel: &mut Kernel) -> Result<()> {
             frame: input.frame.to_vec(),
             seal: (input.metadata.tc_index, input.metadata.hash),
             vlan: input.metadata.vlan,
-            origin: if input.metadata.sent_by_slave { Origin::Elsewhere } else { Origin::Here },
+            origin: if input.metadata.origin { Origin::Elsewhere } else { Origin::Here },
             verdict: Verdict::Pass,
         };
         row.verdict = host_verdict(&row)?;

@@ -17,7 +17,7 @@ use crate::{
 
 /// What becomes of the copy, which has no Ethernet header.
 fn verdict(hook: Hook, me: &Identity, hash: u32, protocol: u16, frame: &[u8]) -> Verdict {
-    let metadata = Metadata { protocol, hash, looped_back: true, ..Metadata::default() };
+    let metadata: Metadata = Metadata { protocol, hash, looped_back: true, ..Default::default() };
     decide(hook, &frame[ETHERNET_LEN..], &metadata, me, HostTables::shared())
 }
 
@@ -46,6 +46,15 @@ pub(crate) fn check() -> Result<()> {
         ("an endpoint's, IPv6", ParentIngress, &parent, 0, IPV6, six(ip6(ROUTED))?, refused),
         ("an endpoint's with another source", ParentIngress, &routes, 7, IPV4, four(LAN)?, refused),
         ("an endpoint's with another source, IPv6", ParentIngress, &routes, 7, IPV6, six(LAN6)?, refused),
+        (
+            "an endpoint's, shorter than the header that it doesn't have",
+            ParentIngress,
+            &routes,
+            7,
+            IPV4,
+            four(LAN)?[..ETHERNET_LEN + 10].to_vec(),
+            refused,
+        ),
         ("an endpoint's to itself", SlaveIngress, &a, 7, IPV6, six(ip6(A))?, Verdict::Pass),
     ];
     for (name, hook, me, hash, protocol, frame, expected) in cases {

@@ -98,7 +98,7 @@ fn metadata(row: &Row) -> Result<Metadata> {
     let ethernet =
         Ethernet::parse(row.frame.as_slice()).ok().context("a row's frame has an Ethernet header")?;
     let (tc_index, hash) = row.seal;
-    let sent_by_slave = match (row.hook, row.origin) {
+    let origin = match (row.hook, row.origin) {
         (Hook::LoopbackEgress, origin) => origin == Origin::Elsewhere,
         // A tagged frame may be a VLAN device's.
         (_, Origin::Elsewhere) => row.vlan.is_none(),
@@ -113,7 +113,7 @@ fn metadata(row: &Row) -> Result<Metadata> {
         tc_index,
         looped_back: false,
         unfinished: false,
-        sent_by_slave,
+        origin,
     })
 }
 
