@@ -358,6 +358,9 @@ fn create(network: &Network) -> String {
     if network.asks_all {
         words += " -o arp_suppress=off";
     }
+    if network.snat {
+        words += " -o snat=on";
+    }
     if network.xdp != "off" {
         words += &format!(" -o xdp={}", network.xdp);
     }

@@ -29,6 +29,8 @@ pub struct Network {
     pub ipv4_only: bool,
     /// With requests for neighbours going to everybody.
     pub asks_all: bool,
+    /// With the host's NAT.
+    pub snat: bool,
 }
 
 impl Network {
@@ -47,6 +49,7 @@ impl Network {
             xdp: "off",
             ipv4_only: false,
             asks_all: false,
+            snat: false,
         }
     }
 
@@ -108,6 +111,12 @@ impl Network {
     #[must_use]
     pub const fn ipv4_only(self) -> Self {
         Self { ipv4_only: true, ..self }
+    }
+
+    /// The same with `snat=on`.
+    #[must_use]
+    pub const fn snat(self) -> Self {
+        Self { snat: true, ..self }
     }
 
     /// The same with `arp_suppress=off`.

@@ -17,6 +17,7 @@ mod macvlan;
 mod modes;
 mod monitor;
 mod names;
+mod nat;
 mod networks;
 mod plugin;
 mod reconcile;
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         monitor::tests(),
         networks::tests(),
         names::tests(),
+        nat::tests(),
         plugin::tests(),
         ring::tests(),
         root_inside::tests(),
