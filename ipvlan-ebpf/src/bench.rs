@@ -7,8 +7,11 @@
 use core::ptr;
 
 use aya_ebpf::{
-    bindings::{TC_ACT_UNSPEC, xdp_action::XDP_PASS},
-    helpers::generated::{bpf_get_prandom_u32, bpf_set_hash},
+    bindings::{
+        TC_ACT_UNSPEC,
+        xdp_action::{XDP_DROP, XDP_PASS},
+    },
+    helpers::generated::{bpf_get_prandom_u32, bpf_redirect, bpf_set_hash},
     macros::{classifier, map, xdp},
     maps::{Array, HashMap, PerCpuArray, ProgramArray},
     programs::{TcContext, XdpContext},
@@ -40,6 +43,36 @@ fn empty(_: TcContext) -> i32 {
 #[xdp]
 fn empty_xdp(_: XdpContext) -> u32 {
     XDP_PASS
+}
+
+/// Where frames go that the wire sends; 0 for nowhere.
+#[unsafe(no_mangle)]
+static WIRE: u32 = 0;
+
+/// Sends a frame that the kernel makes for it to the wire; at the other end, where it goes nowhere, the least that a filter does who
+/// refuses and counts.
+#[xdp]
+fn send_xdp(ctx: XdpContext) -> u32 {
+    // SAFETY: aligned and initialised; volatile, since the compiler would otherwise fold the zero above.
+    let wire = unsafe { ptr::read_volatile(&raw const WIRE) };
+    if wire == 0 {
+        if is_ipv4(&ctx)
+            && let Some(counter) = COUNTERS.get_ptr_mut(0)
+        {
+            // SAFETY: the element is this CPU's own.
+            unsafe { *counter += 1 };
+        }
+        return XDP_DROP;
+    }
+    // SAFETY: the helper has no precondition.
+    unsafe { bpf_redirect(wire, 0) as u32 }
+}
+
+#[inline(always)]
+fn is_ipv4(ctx: &XdpContext) -> bool {
+    let ethertype = ctx.data() + 12;
+    // SAFETY: inside the frame, whatever its alignment.
+    ethertype + 2 <= ctx.data_end() && unsafe { ptr::read_unaligned(ethertype as *const [u8; 2]) } == [8, 0]
 }
 
 /// The least that a filter with counters does: one exact match and one count.

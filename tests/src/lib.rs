@@ -7,7 +7,7 @@ pub mod snapshot;
 
 pub use ipvlan_ctl::sandbox::{
     self, Door, Endpoint, Maker, Marker, Netns, Network, Ring, Sandbox, Sender, Stats, Watch, door, frame,
-    netns, network, packet, ring, stats, watch, xdp,
+    netns, network, offload, packet, ring, stats, watch, xdp,
 };
 pub use plugin::Plugin;
 pub use snapshot::Snapshot;

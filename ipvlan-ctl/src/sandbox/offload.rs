@@ -59,20 +59,29 @@ pub fn filler(covered: &[u8], wanted: u16) -> [u8; 2] {
     (!(sum as u16)).to_be_bytes()
 }
 
-/// Switches the transmit checksums of `interface`, in the namespace of the calling thread: off, the kernel writes them itself.
+/// What an interface can do in the kernel's place, by the number of ethtool's command that switches it.
+#[derive(Clone, Copy, Debug)]
+#[repr(u32)]
+pub enum Offload {
+    /// `ETHTOOL_STXCSUM`: off, the kernel writes the checksums of what is sent itself.
+    TransmitChecksums = 0x17,
+    /// `ETHTOOL_SGRO`: on, a veth polls for what it receives, and takes XDP frames.
+    GenericReceive = 0x2c,
+}
+
+/// Switches `offload` of `interface`, in the namespace of the calling thread.
 ///
 /// # Errors
 /// Fails without CAP_NET_ADMIN or such an interface.
-pub fn transmit_checksums(interface: &str, on: bool) -> Result<()> {
+pub fn switch(interface: &str, offload: Offload, on: bool) -> Result<()> {
     const SIOCETHTOOL: libc::c_ulong = 0x8946;
-    const ETHTOOL_STXCSUM: u32 = 0x17;
     let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     let name = CString::new(interface)?;
     ensure!(
         name.as_bytes_with_nul().len() <= libc::IFNAMSIZ,
         "{interface} is too long for an interface's name"
     );
-    let mut value = [ETHTOOL_STXCSUM, u32::from(on)];
+    let mut value = [offload as u32, u32::from(on)];
     // SAFETY: all zero is a valid value of it.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(name.as_bytes()) {
@@ -81,7 +90,7 @@ pub fn transmit_checksums(interface: &str, on: bool) -> Result<()> {
     request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
     // SAFETY: the request and the value that it points to outlive the call.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw mut request) };
-    Errno::result(result).with_context(|| format!("switch the checksums of {interface}"))?;
+    Errno::result(result).with_context(|| format!("switch {offload:?} of {interface}"))?;
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use crate::{
     sandbox::{
         Door, INTERFACE, LAN, PARENT_MAC, SHARED, TO_LAN,
         frame::{self, Arp, Link},
-        offload,
+        offload::{self, Offload},
         packet::PacketSocket,
     },
 };
@@ -132,11 +132,11 @@ fn checksum_for_source(world: &World, _: Family, marker: &[u8]) -> Result<()> {
     let filler = offload::filler(&frame[SOURCE..], u16::from_be_bytes([high, low]));
     frame.extend_from_slice(&filler);
     let host = &world.sandbox.host;
-    host.enter(|| offload::transmit_checksums(INTERFACE, false))?;
+    host.enter(|| offload::switch(INTERFACE, Offload::TransmitChecksums, false))?;
     let sent = world.attacker.netns.enter(|| {
         keep(Capability::NetRaw)?;
         PacketSocket::sender_here(INTERFACE)?.send_with_checksum(&frame, SOURCE as u16, 0)
     });
-    host.enter(|| offload::transmit_checksums(INTERFACE, true))?;
+    host.enter(|| offload::switch(INTERFACE, Offload::TransmitChecksums, true))?;
     sent
 }
