@@ -39,8 +39,9 @@ impl Effort {
     }
 }
 
-const PAIRS: [Kind; 9] = [
+const PAIRS: [Kind; 10] = [
     Kind::Stock("l2"),
+    Kind::Empty("l2"),
     Kind::Ours("l2"),
     Kind::Stock("l3"),
     Kind::Ours("l3"),
@@ -131,7 +132,7 @@ pub(crate) fn sections(effort: Effort) -> Result<[Section; 2]> {
 fn ours<'a>(all: &'a [Rates], like: &Rates) -> Option<&'a Rates> {
     let mode = match like.of {
         Kind::Ours(_) => return None,
-        Kind::Stock(mode) => mode,
+        Kind::Stock(mode) | Kind::Empty(mode) => mode,
         Kind::Bridge { .. } | Kind::Macvlan => "l2",
     };
     all.iter().find(|it| it.of == Kind::Ours(mode) && it.endpoints == like.endpoints)

@@ -2,20 +2,30 @@
 
 use std::{net::Ipv4Addr, process::Command};
 
-use crate::policy::feed;
-use anyhow::{Result, ensure};
-use ipvlan_ctl::bench::{Way, spoofed};
+use anyhow::{Context as _, Result, ensure};
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{SchedClassifier, TcAttachType},
+};
+use ipvlan_ctl::{
+    bench::{Way, spoofed},
+    bpf::BENCH,
+};
 use ipvlan_tests::{
     Maker, Netns, Network, Sandbox,
     netns::run,
     sandbox::{INTERFACE, LAN, PARENT_MAC, mac},
 };
 
+use crate::policy::feed;
+
 /// How endpoints get to each other and to the LAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// ip(8)'s ipvlan, in a mode.
     Stock(&'static str),
+    /// The same, with an empty program wherever ours are: what the kernel takes to call any.
+    Empty(&'static str),
     /// `ipvlan-ctl`'s, in a mode.
     Ours(&'static str),
     /// A bridge with veths and Docker's rules, which bridged frames see too where `filtered`.
@@ -28,6 +38,7 @@ impl Kind {
     pub(crate) fn name(self) -> String {
         match self {
             Self::Stock(mode) => format!("ipvlan {mode}"),
+            Self::Empty(mode) => format!("empty programs, {mode}"),
             Self::Ours(mode) => format!("ours, {mode}"),
             Self::Bridge { filtered: true } => "bridge, br_netfilter".to_owned(),
             Self::Bridge { filtered: false } => "bridge".to_owned(),
@@ -37,7 +48,7 @@ impl Kind {
 
     fn network(self) -> Network {
         let mode = match self {
-            Self::Stock(mode) | Self::Ours(mode) => mode,
+            Self::Stock(mode) | Self::Empty(mode) | Self::Ours(mode) => mode,
             Self::Bridge { .. } | Self::Macvlan => "l2",
         };
         Network::bridge("bench", 1).mode(mode).ipv4_only()
@@ -79,13 +90,15 @@ pub(crate) struct World {
     pub(crate) kind: Kind,
     sandbox: Sandbox,
     endpoints: Vec<Netns>,
+    /// Keeps the empty ones in place.
+    programs: Option<Ebpf>,
 }
 
 impl World {
     pub(crate) fn new(kind: Kind, endpoints: u8) -> Result<Self> {
         let maker = if matches!(kind, Kind::Ours(_)) { Maker::Ctl } else { Maker::Stock };
         let sandbox = Sandbox::new(maker)?;
-        let mut world = Self { kind, sandbox, endpoints: Vec::new() };
+        let mut world = Self { kind, sandbox, endpoints: Vec::new(), programs: None };
         world.sandbox.network(&kind.network())?;
         if let Kind::Bridge { filtered } = kind {
             world.bridge(filtered)?;
@@ -93,6 +106,9 @@ impl World {
         for number in 0..endpoints {
             let endpoint = world.endpoint(number)?;
             world.endpoints.push(endpoint);
+        }
+        if let Kind::Empty(_) = kind {
+            world.programs = Some(world.attach_empty()?);
         }
         world.check()?;
         Ok(world)
@@ -129,7 +145,7 @@ impl World {
         let address = self.address(FIRST + number);
         let host = &self.sandbox.host;
         match self.kind {
-            Kind::Stock(mode) | Kind::Ours(mode) => {
+            Kind::Stock(mode) | Kind::Empty(mode) | Kind::Ours(mode) => {
                 let endpoint = self.sandbox.endpoint(&network, &name, FIRST + number)?;
                 if mode != "l2" {
                     // Such slaves answer no requests.
@@ -174,6 +190,20 @@ impl World {
         host.sysctl("net/ipv4/ip_forward", "1")?;
         host.sysctl("net/bridge/bridge-nf-call-iptables", if filtered { "1" } else { "0" })?;
         feed(host, Command::new("iptables-restore").arg("-w"), DOCKERS_RULES)
+    }
+
+    /// On both sides of each endpoint's interface and of the parent.
+    fn attach_empty(&self) -> Result<Ebpf> {
+        let mut programs = EbpfLoader::new().load(BENCH)?;
+        let empty: &mut SchedClassifier =
+            programs.program_mut("empty").context("no such program")?.try_into()?;
+        empty.load()?;
+        for netns in self.endpoints.iter().chain([&self.sandbox.host]) {
+            for side in [TcAttachType::Ingress, TcAttachType::Egress] {
+                netns.enter(|| Ok(empty.attach(INTERFACE, side)?))?;
+            }
+        }
+        Ok(programs)
     }
 
     /// That both ways work, and that a spoofed address arrives where nobody promises otherwise.
