@@ -229,7 +229,9 @@ fn halves<const N: usize>(bytes: &[u8; N]) -> u32 {
 /// Whether [`crate::decide_request`] is for the frame, which `me` sends.
 #[inline(always)]
 pub fn asks<P: Packet + ?Sized>(packet: &P, me: &Identity) -> bool {
-    me.entry.flags & (L3 | ASK_ALL) == 0 && is_request(packet)
+    // Most frames are for one receiver: those are spared the call.
+    let is_group = || packet.load::<2>(0).is_some_and(|it| it[0] & 1 != 0);
+    me.entry.flags & (L3 | ASK_ALL) == 0 && is_group() && is_request(packet)
 }
 
 /// Whether the frame is a request for somebody else's address, to a group. Its own function, which leaves the verifier one bit: it would

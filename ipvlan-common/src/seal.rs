@@ -76,8 +76,11 @@ fn pair(source: [u8; 4], destination: [u8; 4]) -> u64 {
 }
 
 #[inline(always)]
-fn finish(hash: SipHash13, [a, b, c, d, e, f]: Mac, ethertype: u16) -> u32 {
-    let seal = hash.finish([a, b, c, d, e, f, kind(ethertype)]) as u32;
+fn finish(hash: SipHash13, mac: Mac, ethertype: u16) -> u32 {
+    let mut last = [0; 7];
+    last[..mac.len()].copy_from_slice(&mac);
+    last[mac.len()] = kind(ethertype);
+    let seal = hash.finish(last) as u32;
     // 0 is no hash: what was sealed shows that it was, whatever is made of it afterwards.
     if seal == 0 { 1 } else { seal }
 }
@@ -145,10 +148,12 @@ impl SipHash13 {
     /// The hash of what was written and of `last`.
     #[must_use]
     #[inline(always)]
-    pub const fn finish(mut self, last: [u8; 7]) -> u64 {
-        let [a, b, c, d, e, f, g] = last;
-        let length = (self.bytes + last.len() as u64) as u8;
-        self.compress(u64::from_le_bytes([a, b, c, d, e, f, g, length]));
+    pub fn finish(mut self, last: [u8; 7]) -> u64 {
+        // By copies: of single bytes LLVM would put the word together one by one.
+        let mut word = [0; WORD];
+        word[..last.len()].copy_from_slice(&last);
+        word[last.len()] = (self.bytes + last.len() as u64) as u8;
+        self.compress(u64::from_le_bytes(word));
         self.v[2] ^= 0xff;
         self.round();
         self.round();

@@ -68,22 +68,20 @@ pub(crate) fn identity(skb: *mut __sk_buff) -> Option<Identity> {
         unsafe { ptr::read_volatile(scratch) }
     });
     let [slots, group_interval, mac, rest] = words;
-    let ([a, b, c, d], [e, f, pad @ ..]) = (mac.to_ne_bytes(), rest.to_ne_bytes());
-    let (slot, parent) = (slots as Slot, (slots >> Slot::BITS) as Slot);
-    let first = SLOTS.get_ptr(u32::from(slot))?.cast::<u64>();
+    let first = SLOTS.get_ptr(u32::from(slots as Slot))?.cast::<u64>();
     // By words: LLVM would load each byte of an address by itself.
-    let entry: [u64; size_of::<SlotEntry>() / size_of::<u64>()] = core::array::from_fn(|index| {
-        // SAFETY: inside the element.
-        let word = unsafe { first.add(index) };
-        // SAFETY: aligned and initialised. The controller may be writing it; what is sealed with half of an entry arrives nowhere.
-        unsafe { ptr::read_volatile(word) }
-    });
-    let entry: SlotEntry = bytemuck::cast(entry);
+    let [a, b, c, d, e, f, g, h]: [u64; size_of::<SlotEntry>() / size_of::<u64>()] =
+        core::array::from_fn(|index| {
+            // SAFETY: inside the element.
+            let word = unsafe { first.add(index) };
+            // SAFETY: aligned and initialised. The controller may be writing it; what is sealed with half of an entry arrives nowhere.
+            unsafe { ptr::read_volatile(word) }
+        });
+    let of_slot = u64::from(group_interval) | u64::from(slots) << 32;
+    let mac = u64::from(mac) | u64::from(rest) << 32;
+    let me: Identity = bytemuck::cast([a, b, c, d, e, f, g, h, 0, of_slot, mac]);
     // Network and flags are one word, so that nobody is seen with the one and without the other.
-    if entry.network == 0 {
-        return None;
-    }
-    Some(Identity { entry, netns: 0, group_interval, slot, parent, mac: [a, b, c, d, e, f], pad })
+    (me.entry.network != 0).then_some(me)
 }
 
 /// Its own function, which needs its stack before the answer needs some.

@@ -6,7 +6,7 @@ use aya_ebpf::{
     bindings::__sk_buff,
     helpers::generated::{bpf_skb_load_bytes, bpf_skb_pull_data},
 };
-use ipvlan_common::packet::{HEADERS_LEN, Packet};
+use ipvlan_common::packet::{ETHERNET_LEN, HEADERS_LEN, Packet};
 
 /// Reads a context field. Volatile: LLVM would merge neighbouring fields into a load that the verifier refuses.
 macro_rules! field {
@@ -53,18 +53,29 @@ fn copy(skb: *mut __sk_buff, offset: u32, bytes: *mut u8, length: u32) -> bool {
     unsafe { bpf_skb_load_bytes(skb.cast(), offset, bytes.cast(), length) == 0 }
 }
 
-/// The `N` bytes at `start`, if `end` isn't before theirs: by two, which every architecture can load there.
+/// The `N` bytes at `offset` of what is at `start`, if `end` isn't before theirs: in words, as far as an IP header would have them
+/// aligned, else in halves.
 #[inline(always)]
-pub(crate) fn direct<const N: usize>(start: usize, end: usize) -> Option<[u8; N]> {
+pub(crate) fn direct<const N: usize>(start: usize, offset: usize, end: usize) -> Option<[u8; N]> {
     const { assert!(N.is_multiple_of(2)) };
-    if start + N > end {
+    let first = start + offset;
+    if first + N > end {
         return None;
     }
     let mut bytes = [0; N];
-    for (index, pair) in bytes.chunks_exact_mut(2).enumerate() {
-        let half = (start as *const u16).wrapping_add(index);
-        // SAFETY: inside `start..start + N`, which the kernel has there; a header starts at an even address.
-        pair.copy_from_slice(&unsafe { ptr::read(half) }.to_ne_bytes());
+    let (before, words) = bytes.split_at_mut(if offset % 4 == ETHERNET_LEN % 4 { 0 } else { 2 });
+    let (words, after) = words.as_chunks_mut::<4>();
+    let behind = before.len() + 4 * words.len();
+    for (to, at) in words.iter_mut().zip((first + before.len()..).step_by(4)) {
+        // SAFETY: inside `first..first + N`, which the kernel has there; it aligns IP headers (NET_IP_ALIGN) for hardware that wants
+        // words aligned, and the verifier knows which does.
+        *to = unsafe { ptr::read(at as *const u32) }.to_ne_bytes();
+    }
+    for (half, at) in [(before, first), (after, first + behind)] {
+        if let Ok(to) = <&mut [u8; 2]>::try_from(half) {
+            // SAFETY: as above.
+            *to = unsafe { ptr::read(at as *const u16) }.to_ne_bytes();
+        }
     }
     Some(bytes)
 }
@@ -78,7 +89,7 @@ impl Packet for Frame {
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         const { assert!(N <= HEADERS_LEN) };
-        direct(field!(self.skb, data) as usize + offset, field!(self.skb, data_end) as usize)
+        direct(field!(self.skb, data) as usize, offset, field!(self.skb, data_end) as usize)
     }
 
     /// By the helper, which checks what the verifier can't.

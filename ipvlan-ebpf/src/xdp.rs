@@ -36,7 +36,7 @@ impl Packet for Frame {
 
     #[inline(always)]
     fn load<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        direct(self.start + offset, self.end)
+        direct(self.start, offset, self.end)
     }
 
     /// No rule about the wire asks for it.
