@@ -1,9 +1,17 @@
 //! Builds the programs for the BPF target, so that the controller can embed them.
 
-use std::{env, process::Command};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::Context as _;
 use aya_build::{Package, Toolchain};
+use object::{
+    build::elf::{Builder, SectionData},
+    elf::SHT_STRTAB,
+};
 
 /// Where rustup can't provide a nightly with library sources, `cargo xtask setup` links a distribution's under this name.
 const LINKED: &str = "ipvlan-bpf";
@@ -37,5 +45,24 @@ fn main() -> anyhow::Result<()> {
     )
     .with_context(|| {
         format!("building the programs with toolchain `{toolchain}`; run `cargo xtask setup` first")
-    })
+    })?;
+    let built = PathBuf::from(env::var_os("OUT_DIR").context("no OUT_DIR")?);
+    ["ipvlan", "prime", "bench"].into_iter().try_for_each(|object| strip(&built.join(object)))
+}
+
+/// Takes DWARF out of an object, nine tenths of it, which the loader would read at each attach. The kernel has BTF.
+fn strip(path: &Path) -> anyhow::Result<()> {
+    let bytes = fs::read(path).with_context(|| format!("read {}", path.display()))?;
+    let mut object = Builder::read(bytes.as_slice())?;
+    for section in object.sections.iter_mut() {
+        section.delete = [".debug", ".rel.debug"].iter().any(|it| section.name.starts_with(it.as_bytes()));
+    }
+    // LLVM has the sections' names among the symbols'.
+    let names = object.sections.add();
+    names.name = ".shstrtab".into();
+    names.sh_type = SHT_STRTAB;
+    names.data = SectionData::SectionString;
+    let mut stripped = Vec::new();
+    object.write(&mut stripped)?;
+    fs::write(path, stripped).with_context(|| format!("write {}", path.display()))
 }
