@@ -30,7 +30,7 @@ type Words = [u32; 4];
 pub(crate) fn hand_over(ctx: &TcContext, me: &Identity, to: Shared) -> i32 {
     let [a, b, c, d, e, f] = me.mac;
     let [g, h] = me.pad;
-    let slots = u32::from(me.slot) | u32::from(me.parent) << Slot::BITS;
+    let slots = bytemuck::cast([me.slot, me.parent]);
     let words: Words =
         [slots, me.group_interval, u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])];
     for (index, word) in words.into_iter().enumerate() {
@@ -68,7 +68,8 @@ pub(crate) fn identity(skb: *mut __sk_buff) -> Option<Identity> {
         unsafe { ptr::read_volatile(scratch) }
     });
     let [slots, group_interval, mac, rest] = words;
-    let first = SLOTS.get_ptr(u32::from(slots as Slot))?.cast::<u64>();
+    let [slot, _]: [Slot; 2] = bytemuck::cast(slots);
+    let first = SLOTS.get_ptr(u32::from(slot))?.cast::<u64>();
     // By words: LLVM would load each byte of an address by itself.
     let [a, b, c, d, e, f, g, h]: [u64; size_of::<SlotEntry>() / size_of::<u64>()] =
         core::array::from_fn(|index| {
@@ -77,9 +78,8 @@ pub(crate) fn identity(skb: *mut __sk_buff) -> Option<Identity> {
             // SAFETY: aligned and initialised. The controller may be writing it; what is sealed with half of an entry arrives nowhere.
             unsafe { ptr::read_volatile(word) }
         });
-    let of_slot = u64::from(group_interval) | u64::from(slots) << 32;
-    let mac = u64::from(mac) | u64::from(rest) << 32;
-    let me: Identity = bytemuck::cast([a, b, c, d, e, f, g, h, 0, of_slot, mac]);
+    let [i, j] = [[group_interval, slots], [mac, rest]].map(bytemuck::cast);
+    let me: Identity = bytemuck::cast([a, b, c, d, e, f, g, h, 0, i, j]);
     // Network and flags are one word, so that nobody is seen with the one and without the other.
     (me.entry.network != 0).then_some(me)
 }
