@@ -29,6 +29,8 @@ pub struct Network {
     pub ipv4_only: bool,
     /// With requests for neighbours going to everybody.
     pub asks_all: bool,
+    /// With host access.
+    pub host_access: bool,
 }
 
 impl Network {
@@ -47,6 +49,7 @@ impl Network {
             xdp: "off",
             ipv4_only: false,
             asks_all: false,
+            host_access: false,
         }
     }
 
@@ -114,6 +117,12 @@ impl Network {
     #[must_use]
     pub const fn asking_all(self) -> Self {
         Self { asks_all: true, ..self }
+    }
+
+    /// The same with `--host-access`.
+    #[must_use]
+    pub const fn host_access(self) -> Self {
+        Self { host_access: true, ..self }
     }
 
     /// Whether it has IPv6, which an internal network may not have in modes l3 and l3s.
