@@ -5,9 +5,9 @@ use std::path::Path;
 use aya::{
     pin::PinError,
     programs::{
-        Link, LinkOrder, ProgramError, SchedClassifier, TcAttachType,
+        Link, LinkOrder, ProgramError, SchedClassifier, TcAttach, TcAttachType,
         links::{FdLink, LinkError, PinnedLink},
-        tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcError, TcHandle},
+        tc::{NlOptions, SchedClassifierLink, TcError, TcHandle},
     },
 };
 use ipvlan_common::{Identity, Slot, schema};
@@ -19,7 +19,7 @@ use super::{
     object,
     pins::{self, Pins},
     qdisc,
-    support::has_tcx,
+    support::{has_tcx, name},
 };
 
 /// A program and the side of the link it watches.
@@ -130,8 +130,8 @@ fn tcx(program: &mut SchedClassifier, ifname: &str, side: TcAttachType, pin: &Pa
             Ok(())
         },
         |program| {
-            let order = TcAttachOptions::TcxOrder(LinkOrder::first());
-            let id = program.attach_with_options(ifname, side, order)?;
+            let first = TcAttach::Tcx { attach_type: side, order: LinkOrder::first() };
+            let id = program.attach(&name(ifname), first)?;
             Ok(program.take_link(id)?.try_into()?)
         },
     )
@@ -144,12 +144,13 @@ fn classifier(
     slot: Slot,
 ) -> Result<(), ProgramError> {
     // One of ours that is there is replaced in place, so that no frame passes between the old one and the new one.
-    let ours = SchedClassifierLink::attached(ifname, side, PRIORITY, handle(slot), None);
+    let (interface, parent) = (name(ifname), TcHandle::from(side));
+    let ours = SchedClassifierLink::attached(&interface, parent, PRIORITY, handle(slot), None);
     let ours = ours.map_err(|error| ProgramError::from(TcError::from(error)))?;
     let id = match program.attach_to_link(ours) {
         Err(error) if is_absent(&error) => {
             let options = NlOptions { priority: PRIORITY, handle: handle(slot), classid: None };
-            program.attach_with_options(ifname, side, TcAttachOptions::Netlink(options))?
+            program.attach(&interface, TcAttach::Netlink { parent, options })?
         }
         other => other?,
     };
@@ -159,7 +160,7 @@ fn classifier(
 }
 
 fn remove_classifier(ifname: &str, side: TcAttachType, slot: Slot) -> Result<(), ProgramError> {
-    let detached = SchedClassifierLink::attached(ifname, side, PRIORITY, handle(slot), None)
+    let detached = SchedClassifierLink::attached(&name(ifname), side.into(), PRIORITY, handle(slot), None)
         .map_err(|error| ProgramError::from(TcError::from(error)))
         .and_then(Link::detach);
     match detached {

@@ -93,7 +93,7 @@ impl Events {
     /// Where the map refuses.
     pub fn renew(&mut self) -> Result<(), BpfError> {
         let deadline = now() + PATIENCE.as_nanos() as u64;
-        self.deadline.set(0, deadline, 0).map_err(tables::map(MONITOR_MAP, "write"))
+        self.deadline.set(0, &deadline, 0).map_err(tables::map(MONITOR_MAP, "write"))
     }
 
     /// The next event that is there.
@@ -137,7 +137,7 @@ impl AsRawFd for Events {
 impl Drop for Events {
     fn drop(&mut self) {
         // Where it fails, the deadline passes.
-        let _ignored = self.deadline.set(0, 0, 0);
+        let _ignored = self.deadline.set(0, &0, 0);
     }
 }
 

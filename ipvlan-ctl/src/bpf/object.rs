@@ -17,21 +17,16 @@ pub static BENCH: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/benc
 
 /// Creates and pins the maps that are missing, for as many endpoints and parents as `capacity`.
 pub(super) fn pin_maps(pins: &Pins, capacity: Slot) -> Result<(), BpfError> {
-    let mut loader = loader(pins);
-    for (name, entries) in schema::sized_maps(capacity) {
-        loader.map_max_entries(name, entries);
-    }
-    loader.load(PROGRAMS)?;
+    loader(pins, capacity).load(PROGRAMS)?;
     Ok(())
 }
 
 /// The object with an identity compiled in, on the shared maps.
 pub(super) fn load(pins: &Pins, identity: &Identity) -> Result<Ebpf, BpfError> {
-    // The loader takes a pinned map as it is, whatever its sizes.
-    tables::check_layout(pins)?;
+    let capacity = tables::check_layout(pins)?;
     #[cfg(feature = "faulty")]
     let identity = &Identity { pad: fault(), ..*identity };
-    Ok(loader(pins).override_global(schema::IDENTITY, identity, true).load(PROGRAMS)?)
+    Ok(loader(pins, capacity).override_global(schema::IDENTITY, identity, true).load(PROGRAMS)?)
 }
 
 /// The number of the rule that isn't to hold; 0 for none.
@@ -44,8 +39,11 @@ fn fault() -> [u8; 2] {
 }
 
 /// aya-log's map, where there is one, doesn't ask to be pinned, and each copy of the programs would get one of its own.
-fn loader<'a>(pins: &Pins) -> EbpfLoader<'a> {
+fn loader<'a>(pins: &Pins, capacity: Slot) -> EbpfLoader<'a> {
     let mut loader = EbpfLoader::new();
+    for (name, entries) in schema::sized_maps(capacity) {
+        loader.map_max_entries(name, entries);
+    }
     loader.default_map_pin_directory(pins.maps()).map_pin_path(schema::LOG_MAP, pins.map(schema::LOG_MAP));
     loader
 }

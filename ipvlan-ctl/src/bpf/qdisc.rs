@@ -14,7 +14,7 @@ use netlink_packet_route::{
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::{libc, net::if_::if_nametoindex};
 
-use super::{BpfError, support::has_tcx};
+use super::{BpfError, support::{has_tcx, name}};
 
 /// Whether a clsact qdisc has to be made first; false on kernels with TCX, which need none.
 pub fn lacks_clsact(ifname: &str) -> Result<bool, BpfError> {
@@ -34,7 +34,7 @@ pub fn lacks_clsact(ifname: &str) -> Result<bool, BpfError> {
 
 /// Makes the qdisc; one that is there is fine.
 pub(super) fn ensure_clsact(ifname: &str) -> Result<(), BpfError> {
-    match tc::qdisc_add_clsact(ifname) {
+    match tc::qdisc_add_clsact(&name(ifname)) {
         Ok(()) => Ok(()),
         Err(TcError::NetlinkError(error)) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
         Err(error) => Err(failed("add it", ifname)(io::Error::other(error))),

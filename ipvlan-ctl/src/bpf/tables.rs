@@ -86,18 +86,18 @@ impl Tables {
     }
 
     pub(super) fn set_slot(&mut self, slot: Slot, entry: SlotEntry) -> Result<(), BpfError> {
-        self.slots.set(u32::from(slot), entry, 0).map_err(map(SLOT_MAP, "write"))
+        self.slots.set(u32::from(slot), &entry, 0).map_err(map(SLOT_MAP, "write"))
     }
 
     pub(super) fn add_address(&mut self, parent: Slot, ip: IpAddr, slot: Slot) -> Result<(), BpfError> {
         match ip {
             IpAddr::V4(ip) => self
                 .ipv4
-                .insert(Ipv4Key::new(parent, ip.octets()), slot, 0)
+                .insert(&Ipv4Key::new(parent, ip.octets()), &slot, 0)
                 .map_err(|error| full_or(IPV4_MAP, "add an address", self.capacity, error)),
             IpAddr::V6(ip) => self
                 .ipv6
-                .insert(Ipv6Key::new(parent, ip.octets()), slot, 0)
+                .insert(&Ipv6Key::new(parent, ip.octets()), &slot, 0)
                 .map_err(|error| full_or(IPV6_MAP, "add an address", self.capacity, error)),
         }
     }
@@ -129,7 +129,7 @@ impl Tables {
             path: path.into(),
             source: error,
         })?;
-        let zero = PerCpuValues::try_from(vec![Traffic::default(); cpus]).map_err(|source| {
+        let zero = PerCpuValues::try_from(vec![Traffic::default(); cpus.get() as usize]).map_err(|source| {
             BpfError::Pin { action: "size counters for", path: TRAFFIC_MAP.into(), source }
         })?;
         self.traffic.set(u32::from(slot), zero, 0).map_err(map(TRAFFIC_MAP, "zero counters"))?;

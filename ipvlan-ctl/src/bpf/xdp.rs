@@ -3,7 +3,7 @@
 use aya::programs::{XdpMode, xdp::XdpLink};
 use ipvlan_common::{Identity, schema};
 
-use super::{BpfError, attach::keep, object, pins::Pins};
+use super::{BpfError, attach::keep, object, pins::Pins, support::name};
 
 /// Puts the program on `ifname` in the calling thread's netns, or swaps it there.
 pub(super) fn attach(pins: &Pins, identity: &Identity, ifname: &str, mode: XdpMode) -> Result<(), BpfError> {
@@ -16,7 +16,7 @@ pub(super) fn attach(pins: &Pins, identity: &Identity, ifname: &str, mode: XdpMo
             Ok(())
         },
         |program| {
-            let id = program.attach(ifname, mode)?;
+            let id = program.attach(&name(ifname), mode)?;
             Ok(program.take_link(id)?.try_into()?)
         },
     );
