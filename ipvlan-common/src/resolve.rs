@@ -223,7 +223,7 @@ fn checksum(asker: &[u8; 16], target: &[u8; 16], mac: &Mac) -> [u8; 2] {
 /// The sum of the bytes by two.
 #[inline(always)]
 fn halves<const N: usize>(bytes: &[u8; N]) -> u32 {
-    bytes.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum()
+    bytes.as_chunks().0.iter().map(|&pair| u32::from(u16::from_be_bytes(pair))).sum()
 }
 
 /// Whether [`crate::decide_request`] is for the frame, which `me` sends.

@@ -65,9 +65,10 @@ fn devices(netns: &Netns, lines: &mut BTreeSet<String>) -> Result<()> {
             let filters = netns.tc(&format!("filter show dev {name} {side}")).unwrap_or_default();
             lines.extend(filters.lines().map(|filter| format!("{at} {side}: {filter}")));
         }
+        let ifindex = netns.ifindex(name)?;
         for (side, attach_type) in [("ingress", TcAttachType::Ingress), ("egress", TcAttachType::Egress)] {
             // Older kernels have no TCX to ask about.
-            let programs = netns.enter(|| Ok(SchedClassifier::query_tcx(name, attach_type)))?;
+            let programs = netns.enter(|| Ok(SchedClassifier::query_tcx(ifindex, attach_type)))?;
             for program in programs.map(|(_revision, programs)| programs).unwrap_or_default() {
                 lines.insert(format!("{at} tcx {side}: program {}", program.id()));
             }

@@ -14,7 +14,10 @@ use netlink_packet_route::{
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::{libc, net::if_::if_nametoindex};
 
-use super::{BpfError, support::{has_tcx, name}};
+use super::{
+    BpfError,
+    support::{has_tcx, name},
+};
 
 /// Whether a clsact qdisc has to be made first; false on kernels with TCX, which need none.
 pub fn lacks_clsact(ifname: &str) -> Result<bool, BpfError> {

@@ -129,9 +129,10 @@ impl Tables {
             path: path.into(),
             source: error,
         })?;
-        let zero = PerCpuValues::try_from(vec![Traffic::default(); cpus.get() as usize]).map_err(|source| {
-            BpfError::Pin { action: "size counters for", path: TRAFFIC_MAP.into(), source }
-        })?;
+        let zero =
+            PerCpuValues::try_from(vec![Traffic::default(); cpus.get() as usize]).map_err(|source| {
+                BpfError::Pin { action: "size counters for", path: TRAFFIC_MAP.into(), source }
+            })?;
         self.traffic.set(u32::from(slot), zero, 0).map_err(map(TRAFFIC_MAP, "zero counters"))?;
         for reason in DropReason::ALL {
             absent_is_fine(self.drops.remove(&key(slot, *reason)))

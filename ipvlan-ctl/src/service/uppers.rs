@@ -53,7 +53,7 @@ pub(super) fn uppers(parents: &[Link]) -> Result<Vec<Upper>, Error> {
         let Ok(inside) = Netlink::open_in(&netns) else { continue };
         let cookie = netns.identity().cookie;
         let place = named.get(&cookie).unwrap_or(&netns.identity().label);
-        let place = Some(place.clone()).filter(|_| cookie != home.identity().cookie);
+        let place = (cookie != home.identity().cookie).then(|| place.clone());
         for parent in parents {
             let links = inside.uppers_on(parent.index, &home)?;
             let upper = |link| Upper { parent: parent.name.clone(), link, cookie, place: place.clone() };

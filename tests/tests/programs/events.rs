@@ -39,7 +39,7 @@ pub(crate) fn spoof() -> Result<Row> {
 
 fn set_deadline(kernel: &Kernel, deadline: u64) -> Result<()> {
     let data = MapData::from_pin(maps(kernel.pins()).join(schema::MONITOR_MAP))?;
-    Array::<_, u64>::try_from(Map::from_map_data(data)?)?.set(0, deadline, 0)?;
+    Array::<_, u64>::try_from(Map::from_map_data(data)?)?.set(0, &deadline, 0)?;
     Ok(())
 }
 

@@ -90,7 +90,7 @@ impl Kernel {
         // The limited endpoint has sent its burst, and more than any test lasts.
         let groups = MapData::from_pin(maps(&pins).join(schema::GROUP_MAP))?;
         let mut groups = Array::<_, u64>::try_from(Map::from_map_data(groups)?)?;
-        groups.set(u32::from(world::SLOW), u64::MAX / 2, 0)?;
+        groups.set(u32::from(world::SLOW), &(u64::MAX / 2), 0)?;
         let mut prime = EbpfLoader::new().load(PRIME)?;
         let under_test = ProgramArray::try_from(prime.take_map("UNDER_TEST").context("no UNDER_TEST")?)?;
         program(&mut prime, "prime")?.load()?;
@@ -188,8 +188,8 @@ impl Kernel {
             self.index(row)?,
         ];
         let mut context = [0; SK_BUFF];
-        for (place, word) in context[SCRATCH..].chunks_exact_mut(4).zip(words) {
-            place.copy_from_slice(&word.to_ne_bytes());
+        for (place, word) in context[SCRATCH..].as_chunks_mut().0.iter_mut().zip(words) {
+            *place = word.to_ne_bytes();
         }
         // The test run types a frame as one received, and only what ipvlan's queue sends has a type but no ingress.
         context[INGRESS_IFINDEX] = u8::from(row.origin != Origin::Queue);

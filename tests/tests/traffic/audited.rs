@@ -98,9 +98,9 @@ fn changes() -> Result<()> {
     let number = slot.parse()?;
     let mut slots: Array<_, SlotEntry> = open(&map(&lab.sandbox, SLOT_MAP))?;
     let entry = slots.get(&number, 0)?;
-    slots.set(number, SlotEntry { network: entry.network + 1, ..entry }, 0)?;
+    slots.set(number, &SlotEntry { network: entry.network + 1, ..entry }, 0)?;
     found("high", "entry-missing", "another network", 4)?;
-    slots.set(number, entry, 0)?;
+    slots.set(number, &entry, 0)?;
 
     a.ip(&format!("link add link {INTERFACE} name spare type ipvlan mode l2 bridge"))?;
     let (risks, code) = audit(&lab, "")?;

@@ -82,7 +82,7 @@ fn no_address_left() -> Result<()> {
 
     let mut ipv4: HashMap<_, Ipv4Key, Slot> = open(&pin(IPV4_MAP))?;
     let key = |host| Ipv4Key::new(u16::MAX, [192, 0, 2, host]);
-    let added: Vec<_> = (0..=255).take_while(|host| ipv4.insert(key(*host), 0, 0).is_ok()).collect();
+    let added: Vec<_> = (0..=255).take_while(|host| ipv4.insert(&key(*host), &0, 0).is_ok()).collect();
     refused(&lab, &[IPV4_MAP, &format!("{} entries", entries(IPV4_MAP))])?;
     for host in added {
         ipv4.remove(&key(host))?;
@@ -90,7 +90,7 @@ fn no_address_left() -> Result<()> {
 
     let mut ipv6: HashMap<_, Ipv6Key, Slot> = open(&pin(IPV6_MAP))?;
     let key = |host| Ipv6Key::new(u16::MAX, [host; 16]);
-    let _full = (0..=255).find(|host| ipv6.insert(key(*host), 0, 0).is_err());
+    let _full = (0..=255).find(|host| ipv6.insert(&key(*host), &0, 0).is_err());
     refused(&lab, &[IPV6_MAP, &format!("{} entries", entries(IPV6_MAP))])
 }
 

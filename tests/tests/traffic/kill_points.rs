@@ -162,8 +162,8 @@ fn meddle(sandbox: &Sandbox, a: &Netns) -> Result<()> {
         sandbox.host.tc(&format!("filter del dev {INTERFACE} egress"))?;
     }
     let mut slots: Array<_, SlotEntry> = open(&map(sandbox, SLOT_MAP))?;
-    slots.set(slot.parse()?, SlotEntry::default(), 0)?;
-    Ok(slots.set(99, SlotEntry { network: 1, ..SlotEntry::default() }, 0)?)
+    slots.set(slot.parse()?, &SlotEntry::default(), 0)?;
+    Ok(slots.set(99, &SlotEntry { network: 1, ..SlotEntry::default() }, 0)?)
 }
 
 /// What this process is to die of, if it is.

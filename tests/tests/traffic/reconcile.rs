@@ -104,7 +104,7 @@ fn taken_away() -> Result<()> {
     ensure!(a.pings(&b, 56, 20)?, "a doesn't reach b");
     // Entries of the maps.
     let mut slots: Array<_, SlotEntry> = open(&map(sandbox, SLOT_MAP))?;
-    slots.set(slot_of(sandbox, "b")?.parse()?, SlotEntry::default(), 0)?;
+    slots.set(slot_of(sandbox, "b")?.parse()?, &SlotEntry::default(), 0)?;
     let mut ipv4: HashMap<_, Ipv4Key, Slot> = open(&map(sandbox, IPV4_MAP))?;
     ipv4.remove(&Ipv4Key::new(1, lab.endpoint("a").ipv4.octets()))?;
     mends(&lab, &["entry-missing", "entry-missing"])?;
@@ -116,9 +116,9 @@ fn taken_away() -> Result<()> {
 fn nobodys() -> Result<()> {
     let mut lab = Lab::new(&[(NET, &["a", "b", "c"])])?;
     let mut slots: Array<_, SlotEntry> = open(&map(&lab.sandbox, SLOT_MAP))?;
-    slots.set(99, SlotEntry { network: 1, ..SlotEntry::default() }, 0)?;
+    slots.set(99, &SlotEntry { network: 1, ..SlotEntry::default() }, 0)?;
     let mut ipv4: HashMap<_, Ipv4Key, Slot> = open(&map(&lab.sandbox, IPV4_MAP))?;
-    ipv4.insert(Ipv4Key::new(1, [192, 0, 2, 1]), 99, 0)?;
+    ipv4.insert(&Ipv4Key::new(1, [192, 0, 2, 1]), &99, 0)?;
     let mut kinds = vec!["netns-gone", "stray-entry", "stray-entry"];
     if has_tcx() {
         // A link whose interface has gone with its namespace.

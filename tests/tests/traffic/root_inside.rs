@@ -223,7 +223,8 @@ fn plants_a_decoy() -> Result<()> {
     for name in &stolen {
         for (side, attach_type) in [("ingress", TcAttachType::Ingress), ("egress", TcAttachType::Egress)] {
             let filters = netns.tc(&format!("filter show dev {name} {side}"))?;
-            let programs = netns.enter(|| Ok(SchedClassifier::query_tcx(name, attach_type)))?;
+            let ifindex = netns.ifindex(name)?;
+            let programs = netns.enter(|| Ok(SchedClassifier::query_tcx(ifindex, attach_type)))?;
             let programs = programs.map(|(_, programs)| programs.len()).unwrap_or_default();
             ensure!(filters.is_empty() && programs == 0, "the decoy {name} has our programs");
         }

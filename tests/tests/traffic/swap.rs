@@ -240,7 +240,8 @@ pub(crate) fn programs_on(netns: &Netns, side: &str) -> Result<String> {
         return netns.tc(&format!("filter show dev {INTERFACE} {side}"));
     }
     let attached = if side == "ingress" { TcAttachType::Ingress } else { TcAttachType::Egress };
-    let (_, programs) = netns.enter(|| Ok(SchedClassifier::query_tcx(INTERFACE, attached)?))?;
+    let ifindex = netns.ifindex(INTERFACE)?;
+    let (_, programs) = netns.enter(|| Ok(SchedClassifier::query_tcx(ifindex, attached)?))?;
     Ok(programs.iter().map(|program| program.id().to_string()).collect::<Vec<_>>().join(" "))
 }
 

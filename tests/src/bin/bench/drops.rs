@@ -97,7 +97,8 @@ impl Wire {
             Place::All => {
                 let mut programs = bench(0)?;
                 let program = send_xdp(&mut programs)?;
-                self.host.enter(|| Ok(program.attach(INTERFACE, XdpMode::Driver)?))?;
+                let ifindex = self.host.ifindex(INTERFACE)?;
+                self.host.enter(|| Ok(program.attach(ifindex, XdpMode::Driver)?))?;
                 self.refuses_all = Some(programs);
                 Ok(())
             }

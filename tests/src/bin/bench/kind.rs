@@ -199,8 +199,9 @@ impl World {
             programs.program_mut("empty").context("no such program")?.try_into()?;
         empty.load()?;
         for netns in self.endpoints.iter().chain([&self.sandbox.host]) {
+            let ifindex = netns.ifindex(INTERFACE)?;
             for side in [TcAttachType::Ingress, TcAttachType::Egress] {
-                netns.enter(|| Ok(empty.attach(INTERFACE, side)?))?;
+                netns.enter(|| Ok(empty.attach(ifindex, side)?))?;
             }
         }
         Ok(programs)

@@ -129,7 +129,8 @@ impl Filter {
 /// Waits until no program is left: a link that nothing holds any more goes a little later.
 pub(crate) fn gone(netns: &Netns) -> Result<()> {
     let begin = Instant::now();
-    let programs = |side| netns.enter(|| Ok(SchedClassifier::query_tcx(INTERFACE, side)?.1.len()));
+    let ifindex = netns.ifindex(INTERFACE)?;
+    let programs = |side| netns.enter(|| Ok(SchedClassifier::query_tcx(ifindex, side)?.1.len()));
     while programs(TcAttachType::Ingress)? + programs(TcAttachType::Egress)? > 0 {
         ensure!(begin.elapsed() < Duration::from_secs(5), "our programs stay in {}", netns.name());
         thread::sleep(Duration::from_millis(1));

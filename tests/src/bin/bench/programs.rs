@@ -322,7 +322,7 @@ fn know(bench: &mut Ebpf, endpoints: u16) -> Result<()> {
     let mut known = HashMap::<_, [u8; 4], u32>::try_from(bench.map_mut("KNOWN").context("no KNOWN")?)?;
     for endpoint in (0..endpoints).map(endpoint) {
         let address = endpoint.ipv4.context("no address")?.addr();
-        known.insert(address.octets(), u32::from(endpoint.slot), 0)?;
+        known.insert(&address.octets(), &u32::from(endpoint.slot), 0)?;
     }
     Ok(())
 }
@@ -341,7 +341,7 @@ fn fill(bench: &mut Ebpf, endpoints: u16, case: &Case) -> Result<()> {
         } else {
             (0, 0)
         };
-        senders.set(index, [u32::from_ne_bytes(address), slot, hash], 0)?;
+        senders.set(index, &[u32::from_ne_bytes(address), slot, hash], 0)?;
     }
     Ok(())
 }
@@ -350,7 +350,7 @@ fn fill(bench: &mut Ebpf, endpoints: u16, case: &Case) -> Result<()> {
 fn choose(bench: &mut Ebpf, endpoints: u16, case: &Case, program: u32) -> Result<()> {
     let place = if case.by == By::AnySender { SOURCE } else { DESTINATION };
     let mut choice = Array::<_, [u32; 3]>::try_from(bench.map_mut("CHOICE").context("no CHOICE")?)?;
-    Ok(choice.set(0, [mask(endpoints), place, program], 0)?)
+    Ok(choice.set(0, &[mask(endpoints), place, program], 0)?)
 }
 
 fn mask(endpoints: u16) -> u32 {
