@@ -76,14 +76,19 @@ impl Claim {
         self.source_holder(parent, tables).filter(|&slot| slot != parent)
     }
 
+    /// Who on `parent` holds the destination: an endpoint, or the host in the parent's name.
+    #[inline(always)]
+    pub(crate) fn destination_holder(&self, parent: Slot, tables: &impl Tables) -> Option<Slot> {
+        match *self {
+            Self::Ipv4 { destination, .. } => tables.ipv4(parent, destination),
+            Self::Ipv6 { destination, .. } => tables.ipv6(parent, destination),
+        }
+    }
+
     /// Which endpoint of `parent` holds the destination.
     #[inline(always)]
     pub(crate) fn destination_endpoint(&self, parent: Slot, tables: &impl Tables) -> Option<Slot> {
-        let holder = match *self {
-            Self::Ipv4 { destination, .. } => tables.ipv4(parent, destination),
-            Self::Ipv6 { destination, .. } => tables.ipv6(parent, destination),
-        };
-        holder.filter(|&slot| slot != parent)
+        self.destination_holder(parent, tables).filter(|&slot| slot != parent)
     }
 
     /// Why to drop it if the source isn't the sender's.

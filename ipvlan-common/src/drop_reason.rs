@@ -59,7 +59,7 @@ drop_reasons! {
     HeaderChain = 12, "header-chain";
     /// The frame came from a slave but never passed an egress program of ours.
     Unsealed = 13, "unsealed";
-    /// An endpoint spoke to its host.
+    /// An endpoint without host access spoke to its host, or one that has it to an address behind that.
     HostFilter = 14, "host-filter";
     /// Sender and receiver share a parent but not a network.
     OtherNetwork = 15, "other-network";

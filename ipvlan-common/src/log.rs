@@ -9,6 +9,8 @@ const DELIVER: u32 = 0x1_0003;
 const ANSWER: u32 = 0x1_0004;
 const ASIDE: u32 = 0x1_0005;
 const RESTORE: u32 = 0x1_0006;
+const ADMIT: u32 = 0x1_0007;
+const TURN: u32 = 0x1_0008;
 
 /// The verdict's number: a drop's is its reason's.
 #[must_use]
@@ -22,6 +24,8 @@ pub const fn number(verdict: &Verdict) -> u32 {
         Verdict::Answer { .. } => ANSWER,
         Verdict::Aside { .. } => ASIDE,
         Verdict::Restore => RESTORE,
+        Verdict::Admit { .. } => ADMIT,
+        Verdict::Turn { .. } => TURN,
         Verdict::Drop { reason, .. } => *reason as u32,
     }
 }
@@ -37,6 +41,8 @@ pub fn name(number: u32) -> Option<(&'static str, Option<DropReason>)> {
         ANSWER => Some(("answer", None)),
         ASIDE => Some(("aside", None)),
         RESTORE => Some(("restore", None)),
+        ADMIT => Some(("admit", None)),
+        TURN => Some(("turn", None)),
         other => {
             let reason = u16::try_from(other).ok().and_then(DropReason::from_number)?;
             Some(("drop", Some(reason)))
@@ -58,6 +64,8 @@ mod tests {
         assert_eq!(says(Verdict::Answer { slot: 1, seal: 2 }), Some(("answer", None)));
         assert_eq!(says(Verdict::Aside { seal: 2 }), Some(("aside", None)));
         assert_eq!(says(Verdict::Restore), Some(("restore", None)));
+        assert_eq!(says(Verdict::Admit { receiver: None }), Some(("admit", None)));
+        assert_eq!(says(Verdict::Turn { seal: 2 }), Some(("turn", None)));
         for reason in DropReason::ALL.iter().copied() {
             assert_eq!(says(Verdict::Drop { slot: 1, reason }), Some(("drop", Some(reason))));
         }

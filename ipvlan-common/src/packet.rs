@@ -55,22 +55,40 @@ impl Packet for [u8] {
     }
 }
 
-/// Whether a frame without a seal is a slave's, asked for at the parent's and at `lo`'s egress alone: the kernel's bookkeeping, which
-/// shows it, takes a while to read.
+/// Whose a frame without a seal is, asked for at the parent's and at `lo`'s egress alone: the kernel's bookkeeping, which shows it, takes
+/// a while to read.
 pub trait Origin {
     /// Whether it shows that a slave sent the frame.
     fn is_slave(&self) -> bool;
+    /// Of a frame that isn't a slave's: whether it shows that the host made it, rather than passed it on.
+    fn is_hosts(&self) -> bool;
 }
 
-impl Origin for bool {
+/// What there is to say, where nobody has to look for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sender {
+    /// The host made the frame.
+    #[default]
+    Host,
+    /// A slave sent it.
+    Slave,
+    /// The host passes it on for somebody, or may do so.
+    Forwarded,
+}
+
+impl Origin for Sender {
     fn is_slave(&self) -> bool {
-        *self
+        *self == Self::Slave
+    }
+
+    fn is_hosts(&self) -> bool {
+        *self == Self::Host
     }
 }
 
 /// What the kernel keeps beside a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Metadata<O = bool> {
+pub struct Metadata<O = Sender> {
     /// `skb->protocol`, in host order: what ipvlan looks at to find the receiver.
     pub protocol: u16,
     /// The VLAN id of an offloaded tag.

@@ -4,10 +4,11 @@ use crate::{
     DropReason, Identity, Slot, SlotEntry, Verdict,
     packet::{Ethernet, Frame, Metadata, Origin, Packet},
     resolve,
-    seal::seal,
+    seal::{seal, seal_of_host},
+    sender,
     tables::Tables,
-    types::{INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, SNAT, VEPA},
-    verdict::{Judged, open, refuse, refuse_isolated, sealed, sealed_by},
+    types::{HOST_ACCESS, INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, SNAT, VEPA},
+    verdict::{Judged, is_of_host, open, refuse, refuse_isolated, sealed, sealed_by},
 };
 
 /// The host filter, and what may come in from the wire.
@@ -18,8 +19,11 @@ pub(crate) fn parent_ingress<P: Packet + ?Sized>(
     me: &Identity,
     tables: &impl Tables,
 ) -> Judged {
-    if sealed_by(frame, metadata, tables).is_some() {
-        return refuse(metadata.tc_index, DropReason::HostFilter);
+    if let Some(sender) = sealed_by(frame, metadata, tables) {
+        return to_host(frame, metadata, sender, me, tables);
+    }
+    if metadata.tc_index == me.slot && is_of_host(frame.packet, metadata.hash, &me.entry) {
+        return from_host(frame, me, tables);
     }
     if me.entry.flags & VEPA != 0 && frame.ethernet.source == me.mac {
         return hairpin(frame, me, tables);
@@ -41,6 +45,48 @@ pub(crate) fn parent_ingress<P: Packet + ?Sized>(
             None => sealed(frame, me),
         }),
         Arrival::Endpoint => Ok(sealed(frame, me)),
+    }
+}
+
+/// What an endpoint sends to its host: to an address of the host's own on the parent, and nothing for the host to pass on.
+#[inline(always)]
+fn to_host<P: Packet + ?Sized>(
+    frame: &Frame<'_, P>,
+    metadata: &Metadata<impl Origin>,
+    sender: &SlotEntry,
+    me: &Identity,
+    tables: &impl Tables,
+) -> Judged {
+    if sender.flags & HOST_ACCESS == 0 || !is_for_host(frame.packet, me.parent, tables) {
+        return refuse(metadata.tc_index, DropReason::HostFilter);
+    }
+    match sender::link(frame, metadata, &me.mac)
+        .err()
+        .or_else(|| sender::objection(frame.packet, sender, &me.mac))
+    {
+        Some(reason) => refuse(metadata.tc_index, reason),
+        None => Ok(Verdict::Admit { receiver: None }),
+    }
+}
+
+/// Its own function, which leaves the verifier one bit: it would otherwise walk through all that follows for each kind of address.
+#[inline(never)]
+fn is_for_host<P: Packet + ?Sized>(packet: &P, parent: Slot, tables: &impl Tables) -> bool {
+    let claim = Frame::parse(packet).ok().and_then(|frame| frame.claim());
+    claim.is_some_and(|claim| claim.destination_holder(parent, tables) == Some(parent))
+}
+
+/// What has turned round at the parent's egress: the host's to an endpoint, or what was answered to it in an endpoint's name.
+#[inline(always)]
+fn from_host<P: Packet + ?Sized>(frame: &Frame<'_, P>, me: &Identity, tables: &impl Tables) -> Judged {
+    let receiver = frame.claim().and_then(|claim| claim.destination_endpoint(me.parent, tables));
+    let Some(slot) = receiver else {
+        return Ok(Verdict::Admit { receiver: None });
+    };
+    match tables.slot(slot).map_or(0, |entry| entry.flags) & (HOST_ACCESS | L3S) {
+        HOST_ACCESS => Ok(Verdict::Pass),
+        0 | L3S => refuse(slot, DropReason::HostFilter),
+        _ => Ok(Verdict::Admit { receiver: Some(slot) }),
     }
 }
 
@@ -139,7 +185,8 @@ pub(crate) fn parent_egress<P: Packet + ?Sized>(
     tables: &impl Tables,
 ) -> Judged {
     let Some(sender) = sealed_by(frame, metadata, tables) else {
-        return unsealed(frame, metadata, me, tables);
+        unsealed(frame, metadata, me, tables)?;
+        return Ok(to_endpoint(frame, metadata, me, tables).unwrap_or(Verdict::Pass));
     };
     let is_aside = frame.ethernet.destination == resolve::ASIDE;
     let group = if is_aside { resolve::group(frame) } else { None };
@@ -147,6 +194,35 @@ pub(crate) fn parent_egress<P: Packet + ?Sized>(
     let restored = Frame { ethernet: Ethernet { destination, ..frame.ethernet }, ..*frame };
     let verdict = to_wire(&restored, metadata, sender, me, tables)?;
     Ok(if group.is_some() { Verdict::Restore } else { verdict })
+}
+
+/// What the host sends to an endpoint, if it is that. To the wire nobody sends from a MAC to the same one, and so no slave's frame gets
+/// here that way: in mode l2 ipvlan takes it for a peer's or for the host's, in the others the host makes the header.
+#[inline(always)]
+fn to_endpoint<P: Packet + ?Sized>(
+    frame: &Frame<'_, P>,
+    metadata: &Metadata<impl Origin>,
+    me: &Identity,
+    tables: &impl Tables,
+) -> Option<Verdict> {
+    let Ethernet { source, destination, .. } = frame.ethernet;
+    let is_group = frame.ethernet.is_group();
+    if source != me.mac || (destination != me.mac && !is_group) {
+        return None;
+    }
+    if metadata.vlan.is_some() || metadata.protocol != frame.ethernet.ethertype {
+        return None;
+    }
+    let claim = frame.claim()?;
+    if claim.source_holder(me.parent, tables) != Some(me.parent) || !metadata.origin.is_hosts() {
+        return None;
+    }
+    if let Some(seal) = resolve::by_host(frame, me, tables) {
+        return Some(Verdict::Answer { slot: me.slot, seal });
+    }
+    let receiver = claim.destination_endpoint(me.parent, tables).filter(|_| !is_group);
+    let granted = tables.slot(receiver?)?.flags & HOST_ACCESS != 0;
+    granted.then(|| Verdict::Turn { seal: seal_of_host(frame, &me.entry) })
 }
 
 /// What an endpoint sends to the wire.
@@ -187,10 +263,31 @@ pub(crate) fn loopback_egress<P: Packet + ?Sized>(
     me: &Identity,
     tables: &impl Tables,
 ) -> Judged {
-    if sealed_by(frame, metadata, tables).is_some() {
-        return refuse(metadata.tc_index, DropReason::HostFilter);
+    if let Some(sender) = sealed_by(frame, metadata, tables) {
+        if sender.flags & HOST_ACCESS == 0 || sender.flags & L3 == 0 {
+            return refuse(metadata.tc_index, DropReason::HostFilter);
+        }
+        // `lo` has a program of each parent, and the seal must last for all of them.
+        if !is_on(sender, metadata.tc_index, me, tables) {
+            return Ok(Verdict::Pass);
+        }
+        let Some(claim) = frame.claim().filter(|_| is_for_host(frame.packet, me.parent, tables)) else {
+            return refuse(metadata.tc_index, DropReason::HostFilter);
+        };
+        return if claim.is_from(sender) {
+            Ok(Verdict::Pass)
+        } else {
+            refuse(metadata.tc_index, claim.spoof())
+        };
     }
     unsealed(frame, metadata, me, tables)
+}
+
+/// Whether the endpoint `slot` is one of the parent's.
+#[inline(always)]
+fn is_on(endpoint: &SlotEntry, slot: Slot, me: &Identity, tables: &impl Tables) -> bool {
+    endpoint.ipv4 != [0; 4] && tables.ipv4(me.parent, endpoint.ipv4) == Some(slot)
+        || endpoint.ipv6 != [0; 16] && tables.ipv6(me.parent, endpoint.ipv6) == Some(slot)
 }
 
 /// A frame without a seal is the host's own, unless the kernel knows better or it claims an endpoint's address.

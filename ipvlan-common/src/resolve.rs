@@ -7,10 +7,10 @@
 use crate::{
     DropReason, Identity, Slot, SlotEntry, Verdict, nd,
     packet::{self, Arp, ETHERNET_LEN, Frame, ICMPV6, Ipv6, Metadata, Origin, Packet, part},
-    seal::{seal_arp, seal_ipv6},
+    seal::{Behalf, seal_arp, seal_ipv6},
     sender,
     tables::Tables,
-    types::{ASK_ALL, INTERNAL, L3, Mac, PRIVATE},
+    types::{ASK_ALL, HOST_ACCESS, INTERNAL, L3, LEAVES_REQUESTS, Mac, PRIVATE},
 };
 
 /// Stands for the group in a request that goes to the wire alone: ipvlan hands any unicast frame to the parent. Locally administered.
@@ -39,13 +39,15 @@ trait Request {
     fn check(&self, me: &SlotEntry, mac: &Mac) -> Result<(), DropReason>;
     /// Who has the address.
     fn holder(&self, parent: Slot, tables: &impl Tables) -> Option<Slot>;
+    /// The asker's MAC.
+    fn mac(&self) -> Mac;
     /// The reply's seal, in the name of `holder`.
-    fn seal_reply(&self, holder: &SlotEntry) -> u32;
+    fn seal_reply(&self, holder: &SlotEntry, behalf: Behalf) -> u32;
     /// The request's seal, once it is for [`ASIDE`].
     fn seal_aside(&self, me: &SlotEntry) -> u32;
 }
 
-/// An ARP request by broadcast, for somebody else's address.
+/// An ARP request for somebody else's address.
 struct ArpRequest {
     mac: Mac,
     sender: [u8; 4],
@@ -56,7 +58,7 @@ impl ArpRequest {
     /// `None` where the frame isn't one.
     #[inline(always)]
     fn parse<P: Packet + ?Sized>(frame: &Frame<'_, P>) -> Option<Self> {
-        if frame.ethernet.ethertype != packet::ARP || !frame.ethernet.is_group() {
+        if frame.ethernet.ethertype != packet::ARP {
             return None;
         }
         let Arp { operation, sender_mac: mac, sender, target } = Arp::parse(frame.packet).ok()?;
@@ -77,17 +79,22 @@ impl Request for ArpRequest {
     }
 
     #[inline(always)]
-    fn seal_reply(&self, holder: &SlotEntry) -> u32 {
-        seal_arp(holder, self.target, (self.mac, self.sender))
+    fn mac(&self) -> Mac {
+        self.mac
+    }
+
+    #[inline(always)]
+    fn seal_reply(&self, holder: &SlotEntry, behalf: Behalf) -> u32 {
+        seal_arp(holder, behalf, self.target, (self.mac, self.sender))
     }
 
     #[inline(always)]
     fn seal_aside(&self, me: &SlotEntry) -> u32 {
-        seal_arp(me, self.sender, (ASIDE, self.target))
+        seal_arp(me, Behalf::Slot, self.sender, (ASIDE, self.target))
     }
 }
 
-/// A neighbour solicitation by multicast, for somebody else's address, as resolvers send it: with their own MAC and no other option.
+/// A neighbour solicitation for somebody else's address, as resolvers send it: with their own MAC and no other option.
 struct Solicitation {
     mac: Mac,
     source: [u8; 16],
@@ -99,10 +106,7 @@ impl Solicitation {
     /// `None` where the frame isn't one.
     #[inline(always)]
     fn parse<P: Packet + ?Sized>(frame: &Frame<'_, P>) -> Option<Self> {
-        if frame.ethernet.ethertype != packet::IPV6
-            || !frame.ethernet.is_group()
-            || frame.packet.len() != SOLICITATION_LEN
-        {
+        if frame.ethernet.ethertype != packet::IPV6 || frame.packet.len() != SOLICITATION_LEN {
             return None;
         }
         let Ipv6 { source, destination: group, end, .. } = Ipv6::parse(frame.packet).ok()?;
@@ -113,7 +117,7 @@ impl Solicitation {
             && part(&message, 0) == SOLICITATION
             && part(&message, 24) == SOURCE_LINK_ADDRESS;
         // From no address it detects duplicates.
-        let asks = group[0] == 0xff && source != [0; 16] && source != target;
+        let asks = frame.ethernet.is_group() == (group[0] == 0xff) && source != [0; 16] && source != target;
         (fits && asks && is_ones_own(&mac)).then_some(Self { mac, source, group, target })
     }
 }
@@ -136,13 +140,18 @@ impl Request for Solicitation {
     }
 
     #[inline(always)]
-    fn seal_reply(&self, holder: &SlotEntry) -> u32 {
-        seal_ipv6(holder, self.target, (self.mac, self.source))
+    fn mac(&self) -> Mac {
+        self.mac
+    }
+
+    #[inline(always)]
+    fn seal_reply(&self, holder: &SlotEntry, behalf: Behalf) -> u32 {
+        seal_ipv6(holder, behalf, self.target, (self.mac, self.source))
     }
 
     #[inline(always)]
     fn seal_aside(&self, me: &SlotEntry) -> u32 {
-        seal_ipv6(me, self.source, (ASIDE, self.group))
+        seal_ipv6(me, Behalf::Slot, self.source, (ASIDE, self.group))
     }
 }
 
@@ -228,22 +237,38 @@ fn halves<const N: usize>(bytes: &[u8; N]) -> u32 {
 
 /// Whether [`crate::decide_request`] is for the frame, which `me` sends.
 #[inline(always)]
-pub fn asks<P: Packet + ?Sized>(packet: &P, me: &Identity) -> bool {
+pub fn asks<P: Packet + ?Sized>(packet: &P, me: &Identity, tables: &impl Tables) -> bool {
     // Most frames are for one receiver: those are spared the call.
     let is_group = || packet.load::<2>(0).is_some_and(|it| it[0] & 1 != 0);
-    me.entry.flags & (L3 | ASK_ALL) == 0 && is_group() && is_request(packet)
+    me.entry.flags & (L3 | LEAVES_REQUESTS) == 0
+        && is_group()
+        && is_group_request(packet)
+        // Where everybody is asked, nobody else answers for the host.
+        && (me.entry.flags & ASK_ALL == 0
+            || me.entry.flags & HOST_ACCESS != 0 && is_for_host(packet, me.parent, tables))
+}
+
+/// Whether a request is for an address of the host's. Its own function, as [`is_group_request`].
+#[inline(never)]
+fn is_for_host<P: Packet + ?Sized>(packet: &P, parent: Slot, tables: &impl Tables) -> bool {
+    let Ok(frame) = Frame::parse(packet) else { return false };
+    let holder = match ArpRequest::parse(&frame) {
+        Some(request) => request.holder(parent, tables),
+        None => Solicitation::parse(&frame).and_then(|request| request.holder(parent, tables)),
+    };
+    holder == Some(parent)
 }
 
 /// Whether the frame is a request for somebody else's address, to a group. Its own function, which leaves the verifier one bit: it would
 /// otherwise walk through all that follows for each way of not being one.
 #[inline(never)]
-fn is_request<P: Packet + ?Sized>(packet: &P) -> bool {
+fn is_group_request<P: Packet + ?Sized>(packet: &P) -> bool {
     let request =
         |frame: &Frame<'_, P>| ArpRequest::parse(frame).is_some() || Solicitation::parse(frame).is_some();
     Frame::parse(packet).is_ok_and(|frame| frame.ethernet.is_group() && request(&frame))
 }
 
-/// Judges a request of an endpoint; `None` where it isn't one. Whom it may not reach does not answer it.
+/// Judges what [`asks`], of an endpoint; `None` where it is no request. Whom it may not reach does not answer it.
 #[inline(always)]
 pub(crate) fn by_endpoint<P: Packet + ?Sized>(
     frame: &Frame<'_, P>,
@@ -251,9 +276,6 @@ pub(crate) fn by_endpoint<P: Packet + ?Sized>(
     me: &Identity,
     tables: &impl Tables,
 ) -> Option<Result<Verdict, Verdict>> {
-    if me.entry.flags & (L3 | ASK_ALL) != 0 {
-        return None;
-    }
     let judged = if let Some(request) = ArpRequest::parse(frame) {
         judge(&request, frame, metadata, me, tables)
     } else {
@@ -281,15 +303,23 @@ fn judge<P: Packet + ?Sized>(
         }
         return Ok(Verdict::Aside { seal: request.seal_aside(&me.entry) });
     };
-    if slot == me.parent {
-        return Err(DropReason::HostFilter);
-    }
-    let holder = tables.slot(slot).filter(|entry| entry.network == me.entry.network);
-    let holder = holder.ok_or(DropReason::OtherNetwork)?;
-    if me.entry.flags & PRIVATE != 0 {
-        return Err(DropReason::Private);
-    }
-    Ok(Verdict::Answer { slot, seal: request.seal_reply(holder) })
+    let holder = tables.slot(slot);
+    let behalf = if slot == me.parent {
+        if me.entry.flags & HOST_ACCESS == 0 {
+            return Err(DropReason::HostFilter);
+        }
+        Behalf::Host
+    } else {
+        if holder.is_none_or(|entry| entry.network != me.entry.network) {
+            return Err(DropReason::OtherNetwork);
+        }
+        if me.entry.flags & PRIVATE != 0 {
+            return Err(DropReason::Private);
+        }
+        Behalf::Slot
+    };
+    let holder = holder.ok_or(DropReason::HostFilter)?;
+    Ok(Verdict::Answer { slot, seal: request.seal_reply(holder, behalf) })
 }
 
 /// In whose name, and under which seal, a request from the wire is answered; `None` where it isn't.
@@ -299,7 +329,7 @@ pub(crate) fn by_wire<P: Packet + ?Sized>(
     me: &Identity,
     tables: &impl Tables,
 ) -> Option<(Slot, u32)> {
-    if !is_request(frame.packet) {
+    if !is_group_request(frame.packet) {
         return None;
     }
     if let Some(request) = ArpRequest::parse(frame) {
@@ -312,5 +342,26 @@ pub(crate) fn by_wire<P: Packet + ?Sized>(
 fn endpoint(request: &impl Request, me: &Identity, tables: &impl Tables) -> Option<(Slot, u32)> {
     let slot = request.holder(me.parent, tables).filter(|&slot| slot != me.parent)?;
     let entry = tables.slot(slot)?;
-    (entry.flags & (INTERNAL | L3 | ASK_ALL) == 0).then(|| (slot, request.seal_reply(entry)))
+    (entry.flags & (INTERNAL | L3 | ASK_ALL) == 0).then(|| (slot, request.seal_reply(entry, Behalf::Slot)))
+}
+
+/// The seal of what the host, whose frame it is, is answered for an endpoint; `None` where it isn't. Whether to one receiver or to a
+/// group: in modes l3 and l3s nobody else answers either.
+#[inline(always)]
+pub(crate) fn by_host<P: Packet + ?Sized>(
+    frame: &Frame<'_, P>,
+    me: &Identity,
+    tables: &impl Tables,
+) -> Option<u32> {
+    if let Some(request) = ArpRequest::parse(frame) {
+        return reply_to_host(&request, me, tables);
+    }
+    reply_to_host(&Solicitation::parse(frame)?, me, tables)
+}
+
+#[inline(always)]
+fn reply_to_host(request: &impl Request, me: &Identity, tables: &impl Tables) -> Option<u32> {
+    let slot = request.holder(me.parent, tables).filter(|&slot| slot != me.parent)?;
+    let granted = tables.slot(slot)?.flags & HOST_ACCESS != 0 && request.mac() == me.mac;
+    granted.then(|| request.seal_reply(&me.entry, Behalf::Host))
 }

@@ -14,9 +14,30 @@ use crate::{
 const GROUP_BYTES: usize = 128;
 const WORD: usize = size_of::<u64>();
 
+/// On whose behalf a seal is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Behalf {
+    /// The endpoint's whose slot it is; the wire's where that is a parent's.
+    Slot = 0,
+    /// The host's, whose frames to its endpoints are under its parent's slot too. Tells apart what is otherwise sealed as the same bytes.
+    Host = 1 << 7,
+}
+
 /// The seal of a frame of `sender`.
 #[inline(always)]
 pub fn seal<P: Packet + ?Sized>(frame: &Frame<'_, P>, sender: &SlotEntry) -> u32 {
+    seal_for(frame, sender, Behalf::Slot)
+}
+
+/// The seal of a frame of the host's to an endpoint of `parent`.
+#[inline(always)]
+pub fn seal_of_host<P: Packet + ?Sized>(frame: &Frame<'_, P>, parent: &SlotEntry) -> u32 {
+    seal_for(frame, parent, Behalf::Host)
+}
+
+#[inline(always)]
+fn seal_for<P: Packet + ?Sized>(frame: &Frame<'_, P>, sender: &SlotEntry, behalf: Behalf) -> u32 {
     let mut hash = SipHash13::new(sender.key);
     // The host routes it: it gets new MACs, and NAT may change the source.
     let routed = sender.flags & L3 != 0;
@@ -48,26 +69,37 @@ pub fn seal<P: Packet + ?Sized>(frame: &Frame<'_, P>, sender: &SlotEntry) -> u32
     if !routed && frame.ethernet.is_group() {
         hash.write(digest(frame.packet, sender.key));
     }
-    finish(hash, if routed { [0; 6] } else { frame.ethernet.destination }, frame.ethernet.ethertype)
+    let mac = if routed { [0; 6] } else { frame.ethernet.destination };
+    finish(hash, mac, frame.ethernet.ethertype, behalf)
 }
 
 /// The seal of an ARP message, with its Ethernet header, from `source` to the one receiver at `mac`.
 #[inline(always)]
-pub(crate) fn seal_arp(sender: &SlotEntry, source: [u8; 4], (mac, destination): (Mac, [u8; 4])) -> u32 {
+pub(crate) fn seal_arp(
+    sender: &SlotEntry,
+    behalf: Behalf,
+    source: [u8; 4],
+    (mac, destination): (Mac, [u8; 4]),
+) -> u32 {
     let mut hash = SipHash13::new(sender.key);
     hash.write(pair(source, destination));
-    finish(hash, mac, packet::ARP)
+    finish(hash, mac, packet::ARP, behalf)
 }
 
 /// The seal of an IPv6 packet from `source` to the one receiver at `mac`.
 #[inline(always)]
-pub(crate) fn seal_ipv6(sender: &SlotEntry, source: [u8; 16], (mac, destination): (Mac, [u8; 16])) -> u32 {
+pub(crate) fn seal_ipv6(
+    sender: &SlotEntry,
+    behalf: Behalf,
+    source: [u8; 16],
+    (mac, destination): (Mac, [u8; 16]),
+) -> u32 {
     let mut hash = SipHash13::new(sender.key);
     for address in [source, destination] {
         hash.write(word(&address, 0));
         hash.write(word(&address, 8));
     }
-    finish(hash, mac, packet::IPV6)
+    finish(hash, mac, packet::IPV6, behalf)
 }
 
 #[inline(always)]
@@ -76,10 +108,10 @@ fn pair(source: [u8; 4], destination: [u8; 4]) -> u64 {
 }
 
 #[inline(always)]
-fn finish(hash: SipHash13, mac: Mac, ethertype: u16) -> u32 {
+fn finish(hash: SipHash13, mac: Mac, ethertype: u16, behalf: Behalf) -> u32 {
     let mut last = [0; 7];
     last[..mac.len()].copy_from_slice(&mac);
-    last[mac.len()] = kind(ethertype);
+    last[mac.len()] = kind(ethertype) | behalf as u8;
     let seal = hash.finish(last) as u32;
     // 0 is no hash: what was sealed shows that it was, whatever is made of it afterwards.
     if seal == 0 { 1 } else { seal }

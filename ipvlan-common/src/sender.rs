@@ -26,6 +26,18 @@ pub(crate) fn check<P: Packet + ?Sized>(
     mac: &Mac,
 ) -> Result<(), DropReason> {
     link(frame, metadata, mac)?;
+    content(frame, me, mac)
+}
+
+/// As the rest of [`check`] behind [`link`]; `None` where there is none. Its own function, which leaves the verifier one number.
+#[inline(never)]
+pub(crate) fn objection<P: Packet + ?Sized>(packet: &P, me: &SlotEntry, mac: &Mac) -> Option<DropReason> {
+    Frame::parse(packet).and_then(|frame| content(&frame, me, mac)).err()
+}
+
+/// Judges what the frame says.
+#[inline(always)]
+fn content<P: Packet + ?Sized>(frame: &Frame<'_, P>, me: &SlotEntry, mac: &Mac) -> Result<(), DropReason> {
     let ethernet = &frame.ethernet;
     // A group is known by its MAC: a packet to a group in any other frame is refused as a mismatch below.
     if me.flags & MULTICAST_OFF != 0 && frame.is_dispensable_group() {

@@ -32,6 +32,10 @@ pub const ASK_ALL: u32 = 1 << 8;
 pub const ROUTES: u32 = 1 << 9;
 /// The host may send the endpoint's frames with an address of its own as their source.
 pub const SNAT: u32 = 1 << 10;
+/// The endpoint and its host may speak to each other.
+pub const HOST_ACCESS: u32 = 1 << 11;
+/// In no entry: the program leaves requests for a neighbour's address to another one.
+pub const LEAVES_REQUESTS: u32 = 1 << 31;
 
 /// What verifying programs know of a sender. All zero: not registered, so nothing it sends arrives.
 #[repr(C)]

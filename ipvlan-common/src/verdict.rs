@@ -5,10 +5,10 @@ use crate::{
     packet::{self, Frame, Metadata, Origin, Packet},
     parent::{loopback_egress, parent_egress, parent_ingress, parent_xdp},
     resolve,
-    seal::seal,
+    seal::{seal, seal_of_host},
     sender,
     tables::Tables,
-    types::{INTERNAL, L3, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, ROUTES, WIRE},
+    types::{HOST_ACCESS, INTERNAL, L3, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, ROUTES, WIRE},
 };
 
 /// What becomes of a frame.
@@ -29,6 +29,16 @@ pub enum Verdict {
     Deliver {
         /// The receiver.
         slot: Slot,
+    },
+    /// What the host sends to an endpoint: it turns round at the parent, and comes in there under a seal of the host's.
+    Turn {
+        /// The seal.
+        seal: u32,
+    },
+    /// Accepted where it comes out between the host and an endpoint: it goes on with the seal taken off, and doesn't count as the wire's.
+    Admit {
+        /// The endpoint that is to receive it, whose own hooks don't see it.
+        receiver: Option<Slot>,
     },
     /// A request for a neighbour's address: it becomes the reply, and goes back to where it came from under a seal.
     Answer {
@@ -128,7 +138,9 @@ fn slave_egress<P: Packet + ?Sized>(
     if metadata.unfinished {
         return refuse(me.slot, DropReason::Malformed);
     }
-    if let Some(judged) = resolve::by_endpoint(frame, metadata, me, tables) {
+    if resolve::asks(frame.packet, me, tables)
+        && let Some(judged) = resolve::by_endpoint(frame, metadata, me, tables)
+    {
         return judged;
     }
     if let Err(reason) = sender::check(frame, metadata, &me.entry, &me.mac) {
@@ -144,11 +156,10 @@ fn slave_egress<P: Packet + ?Sized>(
     }
     // The host may route to any of its interfaces, so an internal network's frames can't wait for the parent's egress.
     if me.entry.flags & L3 != 0 && me.entry.flags & INTERNAL != 0 {
-        let receiver = frame
-            .claim()
-            .and_then(|claim| claim.destination_endpoint(me.parent, tables))
-            .and_then(|slot| tables.slot(slot));
-        if receiver.is_none_or(|it| it.network != me.entry.network) {
+        let receiver = frame.claim().and_then(|claim| claim.destination_holder(me.parent, tables));
+        let to_host = receiver == Some(me.parent) && me.entry.flags & HOST_ACCESS != 0;
+        let peer = receiver.and_then(|slot| tables.slot(slot));
+        if !to_host && peer.is_none_or(|it| it.network != me.entry.network) {
             return refuse(me.slot, DropReason::Internal);
         }
     }
@@ -170,7 +181,10 @@ fn slave_ingress<P: Packet + ?Sized>(
     tables: &impl Tables,
 ) -> Judged {
     let Some(sender) = sealed_by(frame, metadata, tables) else {
-        return refuse(me.slot, DropReason::Unsealed);
+        let is_hosts = me.entry.flags & HOST_ACCESS != 0
+            && metadata.tc_index == me.parent
+            && tables.slot(me.parent).is_some_and(|parent| is_of_host(frame.packet, metadata.hash, parent));
+        return if is_hosts { Ok(Verdict::Open) } else { refuse(me.slot, DropReason::Unsealed) };
     };
     if sender.flags & WIRE != 0 {
         return from_wire(frame, me, tables);
@@ -211,6 +225,13 @@ pub(crate) fn sealed_by<'a, P: Packet + ?Sized>(
     tables: &'a impl Tables,
 ) -> Option<&'a SlotEntry> {
     tables.slot(metadata.tc_index).filter(|entry| entry.key != [0; 2] && seal(frame, entry) == metadata.hash)
+}
+
+/// Whether the seal proves that the host sent it to an endpoint of `parent`. Its own function: seldom needed, and to the verifier one
+/// bit.
+#[inline(never)]
+pub(crate) fn is_of_host<P: Packet + ?Sized>(packet: &P, hash: u32, parent: &SlotEntry) -> bool {
+    Frame::parse(packet).is_ok_and(|frame| parent.key != [0; 2] && seal_of_host(&frame, parent) == hash)
 }
 
 /// Accepts an endpoint's frame where it comes out, if it still is the sender's own.

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use ipvlan_common::{
     DropReason, Hook, Identity, Slot, SlotEntry, Verdict, decide,
-    packet::{ARP, ETHERNET_LEN, Ethernet, Frame, IPV4, IPV6, Metadata, Packet},
+    packet::{ARP, ETHERNET_LEN, Ethernet, Frame, IPV4, IPV6, Metadata, Packet, Sender},
     seal::seal,
     tables::Tables,
-    types::{INTERNAL, L3, Mac, PRIVATE, WIRE},
+    types::{HOST_ACCESS, INTERNAL, L3, Mac, PRIVATE, WIRE},
 };
 use proptest::prelude::*;
 
@@ -144,17 +144,10 @@ fn metadata() -> impl Strategy<Value = Metadata> {
     let protocol = prop_oneof![Just(ARP), Just(IPV4), Just(IPV6), any::<u16>()];
     let slot = prop_oneof![Just(0), Just(PARENT), Just(ME), Just(PEER), Just(STRANGER), any::<u16>()];
     let vlan = proptest::option::weighted(0.1, 0u16..4096);
-    (protocol, vlan, slot, any::<u32>(), any::<bool>()).prop_map(
-        |(protocol, vlan, tc_index, hash, origin)| Metadata {
-            protocol,
-            vlan,
-            hash,
-            tc_index,
-            looped_back: false,
-            unfinished: false,
-            origin,
-        },
-    )
+    let sender = prop_oneof![Just(Sender::Host), Just(Sender::Slave), Just(Sender::Forwarded)];
+    (protocol, vlan, slot, any::<u32>(), sender).prop_map(|(protocol, vlan, tc_index, hash, origin)| {
+        Metadata { protocol, vlan, hash, tc_index, looped_back: false, unfinished: false, origin }
+    })
 }
 
 /// The seal that `slot` puts on `frame`; 0 where either is none.
@@ -187,7 +180,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
-    fn never_panics_and_ends_in_one_of_the_verdicts_of_its_hook(frame in frames(), mut metadata in metadata(), sealed: bool, flags in 0u32..256) {
+    fn never_panics_and_ends_in_one_of_the_verdicts_of_its_hook(frame in frames(), mut metadata in metadata(), sealed: bool, flags in 0u32..256, granted: bool) {
+        let flags = flags | if granted { HOST_ACCESS } else { 0 };
         let world = World::new(flags);
         if sealed {
             metadata.hash = seal_by(&world, metadata.tc_index, &frame);
@@ -201,7 +195,7 @@ proptest! {
                 }
                 Hook::SlaveIngress => prop_assert!(matches!(verdict, Verdict::Open | Verdict::Drop { .. }), "{:?}", verdict),
                 Hook::ParentIngress => prop_assert!(!matches!(verdict, Verdict::Open | Verdict::Restore | Verdict::Aside { .. }), "{:?}", verdict),
-                Hook::ParentEgress => prop_assert!(!is_sealed(verdict)),
+                Hook::ParentEgress => prop_assert!(!is_sealed(verdict) || granted),
             }
         }
     }
@@ -266,6 +260,9 @@ proptest! {
             prop_assert!(matches!(verdict, Verdict::Drop { .. }), "from slot {}", slot);
             let verdict = decide(Hook::ParentIngress, frame.as_slice(), &metadata, &me(PRIVATE), &world);
             prop_assert_eq!(verdict, Verdict::Drop { slot, reason: DropReason::HostFilter });
+            // Nor is what isn't for the host itself passed on, whoever may speak to it.
+            let verdict = decide(Hook::ParentIngress, frame.as_slice(), &metadata, &me(PRIVATE), &World::new(PRIVATE | HOST_ACCESS));
+            prop_assert!(matches!(verdict, Verdict::Drop { .. }), "from slot {}", slot);
         }
     }
 
@@ -282,7 +279,7 @@ proptest! {
 
     #[test]
     fn nothing_that_a_slave_sent_comes_out_unsealed(frame in frames(), mut metadata in metadata()) {
-        (metadata.tc_index, metadata.hash, metadata.origin) = (0, 0, true);
+        (metadata.tc_index, metadata.hash, metadata.origin) = (0, 0, Sender::Slave);
         for hook in [Hook::ParentEgress, Hook::LoopbackEgress] {
             let verdict = decide(hook, frame.as_slice(), &metadata, &me(0), &World::new(0));
             prop_assert_eq!(verdict, Verdict::Drop { slot: ME, reason: DropReason::Unsealed });

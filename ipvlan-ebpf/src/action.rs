@@ -42,10 +42,24 @@ pub(crate) fn act(verdict: Verdict, hook: Hook, skb: *mut __sk_buff, me: &Identi
         }
         Verdict::Answer { slot, seal } => {
             count_request(me.slot, |traffic| &mut traffic.answered);
-            count_traffic(hook, skb, me.slot);
+            // The host's own request is nothing of the wire's.
+            if hook != Hook::ParentEgress {
+                count_traffic(hook, skb, me.slot);
+            }
             answer::write(skb, &me.mac);
             seal::set(skb, slot, seal);
-            answer::send_back(hook, skb)
+            answer::turn(hook, skb)
+        }
+        Verdict::Turn { seal } => {
+            seal::set(skb, me.slot, seal);
+            answer::turn(hook, skb)
+        }
+        Verdict::Admit { receiver } => {
+            if let Some(slot) = receiver {
+                count_traffic(hook, skb, slot);
+            }
+            seal::clear(skb);
+            GO_ON
         }
         Verdict::Aside { seal } => {
             count_request(me.slot, |traffic| &mut traffic.aside);

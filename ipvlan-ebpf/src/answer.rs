@@ -60,10 +60,11 @@ pub(crate) fn restore(skb: *mut __sk_buff) {
     }
 }
 
-/// Has it go back to where it came from: up an endpoint's stack, or out to the wire.
+/// Has it turn round at its device: up the stack what goes out, and out what comes in.
 #[inline(always)]
-pub(crate) fn send_back(hook: Hook, skb: *mut __sk_buff) -> i32 {
-    let flags = if hook == Hook::SlaveEgress { u64::from(BPF_F_INGRESS) } else { 0 };
+pub(crate) fn turn(hook: Hook, skb: *mut __sk_buff) -> i32 {
+    let goes_out = matches!(hook, Hook::SlaveEgress | Hook::ParentEgress);
+    let flags = if goes_out { u64::from(BPF_F_INGRESS) } else { 0 };
     let ifindex = field!(skb, ifindex);
     // SAFETY: the helper has no precondition.
     unsafe { bpf_redirect(ifindex, flags) as i32 }

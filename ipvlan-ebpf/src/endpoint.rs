@@ -4,7 +4,7 @@
 use core::ptr;
 
 use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
-use ipvlan_common::{Hook, Identity, Slot, SlotEntry, Verdict, decide_request, types::ASK_ALL};
+use ipvlan_common::{Hook, Identity, Slot, SlotEntry, Verdict, decide_request, types::LEAVES_REQUESTS};
 
 use crate::{
     action,
@@ -50,11 +50,11 @@ pub(crate) fn call(ctx: &TcContext, program: Shared) {
     unsafe { SHARED.tail_call(ctx, program as u32) };
 }
 
-/// The same endpoint without the answers: everybody is asked, as by ipvlan itself.
+/// The same endpoint in a program that has left its requests to [`Shared::Request`].
 #[inline(always)]
-pub(crate) fn asks_all(me: Identity) -> Identity {
+pub(crate) fn leaves_requests(me: Identity) -> Identity {
     let mut me = me;
-    me.entry.flags |= ASK_ALL;
+    me.entry.flags |= LEAVES_REQUESTS;
     me
 }
 

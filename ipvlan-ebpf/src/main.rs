@@ -43,10 +43,10 @@ fn slave_ingress(ctx: TcContext) -> i32 {
 fn endpoint_egress(ctx: TcContext) -> i32 {
     let skb = ctx.skb.skb;
     let Some(me) = endpoint::identity(skb) else { return action::NOWHERE };
-    if ipvlan_common::resolve::asks(&packet::Frame::new(skb), &me) {
+    if ipvlan_common::resolve::asks(&packet::Frame::new(skb), &me, &maps::Maps) {
         endpoint::call(&ctx, Shared::Request);
     }
-    run(Hook::SlaveEgress, skb, &endpoint::asks_all(me))
+    run(Hook::SlaveEgress, skb, &endpoint::leaves_requests(me))
 }
 
 /// Called by all slaves' ingress programs.

@@ -4,7 +4,11 @@ use aya_ebpf::{
     bindings::{__sk_buff, bpf_tunnel_key},
     helpers::generated::{bpf_probe_read_kernel, bpf_skb_set_tunnel_key},
 };
-use ipvlan_common::{Hook, Identity, packet::Origin, types::ROUTES};
+use ipvlan_common::{
+    Hook, Identity,
+    packet::{ARP, Origin},
+    types::ROUTES,
+};
 
 use crate::packet::field;
 
@@ -36,6 +40,11 @@ impl Origin for Sender<'_> {
             Hook::LoopbackEgress => sent_by_slave_to_host(self.skb, self.me),
             _ => false,
         }
+    }
+
+    #[inline(always)]
+    fn is_hosts(&self) -> bool {
+        self.hook == Hook::ParentEgress && is_made_here(self.skb, self.me)
     }
 }
 
@@ -112,6 +121,15 @@ fn sent_by_slave(skb: *mut __sk_buff, me: &Identity) -> bool {
                 Some(netns) => netns != me.netns,
                 None => forwarded_by_slave(skb, me),
             })
+}
+
+/// Of a frame at the parent's egress that [`sent_by_slave`] doesn't give away: whether the host made it. In modes l3 and l3s what somebody
+/// inside has forwarded looks the same where it has no socket; but no ARP comes that way.
+#[inline(always)]
+fn is_made_here(skb: *mut __sk_buff, me: &Identity) -> bool {
+    let is_arp = u16::from_be(field!(skb, protocol) as u16) == ARP;
+    field!(skb, ingress_ifindex) == 0
+        && (me.entry.flags & ROUTES == 0 || is_arp || of_socket(skb) == Some(me.netns))
 }
 
 /// Leaves the sending socket's netns in the context's scratch words; 0 where the kernel keeps that, or the frame's route, elsewhere than

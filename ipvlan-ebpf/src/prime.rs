@@ -9,7 +9,7 @@ use core::ptr;
 
 use aya_ebpf::{
     bindings::{__sk_buff, TC_ACT_STOLEN},
-    helpers::generated::{bpf_set_hash, bpf_skb_change_tail, bpf_skb_vlan_push},
+    helpers::generated::{bpf_set_hash, bpf_skb_change_tail, bpf_skb_change_type, bpf_skb_vlan_push},
     macros::{classifier, map},
     maps::ProgramArray,
     programs::TcContext,
@@ -23,11 +23,14 @@ const LENGTH: usize = 2;
 /// an offloaded VLAN tag, with this bit, or 0 for none,
 const VLAN: usize = 3;
 const VLAN_PRESENT: u32 = 1 << 16;
+/// In the same word: that the frame has the packet type of what a stack sends.
+const SENT: u32 = 1 << 17;
 /// and the program under test, by its index; [`PRIMED`] the second time.
 const PROGRAM: usize = 4;
 const PRIMED: u32 = u32::MAX;
 
 const ETH_P_8021Q: u16 = 0x8100;
+const PACKET_HOST: u32 = 0;
 
 #[map]
 static UNDER_TEST: ProgramArray = ProgramArray::with_max_entries(256, 0);
@@ -58,6 +61,10 @@ fn prime(ctx: TcContext) -> i32 {
     if vlan & VLAN_PRESENT != 0 {
         // SAFETY: as above.
         unsafe { bpf_skb_vlan_push(skb, ETH_P_8021Q.to_be(), vlan as u16) };
+    }
+    if vlan & SENT != 0 {
+        // SAFETY: as above.
+        unsafe { bpf_skb_change_type(skb, PACKET_HOST) };
     }
     // SAFETY: the kernel hands every classifier a valid context.
     unsafe { ptr::write_volatile(tc_index, get(skb, TC_INDEX) & 0xffff) };

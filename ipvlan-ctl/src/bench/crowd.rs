@@ -52,6 +52,7 @@ pub fn endpoint(number: u16) -> EndpointIdentity {
         multicast: Multicast::On,
         asks_all: false,
         snat: false,
+        host_access: false,
         multicast_rate: None,
         parent: PARENT,
         mac: MAC,

@@ -33,7 +33,8 @@ use ipnet::Ipv4Net;
 use ipvlan_common::{
     DropReason, Identity, Slot, SlotEntry, schema,
     types::{
-        ASK_ALL, INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, ROUTES, SNAT, VEPA, WIRE,
+        ASK_ALL, HOST_ACCESS, INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, ROUTES, SNAT,
+        VEPA, WIRE,
     },
 };
 #[doc(hidden)]
@@ -85,6 +86,8 @@ pub struct EndpointIdentity {
     pub asks_all: bool,
     /// Whether the host may put an address of its own in the place of the endpoint's.
     pub snat: bool,
+    /// Whether it and the host may speak to each other.
+    pub host_access: bool,
     /// Broadcasts and multicasts that it may send in a second; `None` for no limit.
     pub multicast_rate: Option<u32>,
     /// The parent's slot.
@@ -133,7 +136,8 @@ impl EndpointIdentity {
                 | flag(MULTICAST_LOCAL, self.multicast == Multicast::Local)
                 | flag(MULTICAST_OFF, self.multicast == Multicast::Off)
                 | flag(ASK_ALL, self.asks_all)
-                | flag(SNAT, self.snat),
+                | flag(SNAT, self.snat)
+                | flag(HOST_ACCESS, self.host_access),
             ipv4: self.ipv4.map_or([0; 4], |it| it.addr().octets()),
             broadcast: self.ipv4.map_or([0; 4], |it| it.broadcast().octets()),
             ipv6: ipv6(self.ipv6),

@@ -29,6 +29,7 @@ pub(super) fn identity(endpoint: &Endpoint, network: &Network, parent: &Parent) 
         multicast: network.spec.multicast,
         asks_all: network.spec.arp_suppress == ArpSuppress::Off,
         snat: network.spec.snat == Snat::On,
+        host_access: false,
         multicast_rate: Some(network.spec.multicast_rate).filter(|rate| *rate != 0),
         parent: parent.slot,
         mac: parent.mac,

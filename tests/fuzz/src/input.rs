@@ -1,6 +1,9 @@
 //! What a fuzzer's bytes mean: a frame, behind a head of fixed size that says where it is met, and by whom.
 
-use ipvlan_common::{Hook, Identity, Slot, packet::Metadata};
+use ipvlan_common::{
+    Hook, Identity, Slot,
+    packet::{Metadata, Sender},
+};
 
 use crate::world::{self, World};
 
@@ -11,6 +14,9 @@ const AFFORDS: u8 = 1 << 2;
 const TAGGED: u8 = 1 << 3;
 /// The hash is whatever `tc_index` seals with: found by chance never, and lost by the first change.
 const SEALED: u8 = 1 << 4;
+const FORWARDED: u8 = 1 << 5;
+/// As [`SEALED`], with the seal of what the host sends to an endpoint.
+const SEALED_BY_HOST: u8 = 1 << 6;
 
 /// A frame at a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +50,11 @@ impl<'a> Input<'a> {
             tc_index,
             looped_back: bits & LOOPED_BACK != 0,
             unfinished: false,
-            origin: bits & SENT_BY_SLAVE != 0,
+            origin: match bits & (SENT_BY_SLAVE | FORWARDED) {
+                0 => Sender::Host,
+                FORWARDED => Sender::Forwarded,
+                _ => Sender::Slave,
+            },
         };
         let mut input = Self {
             hook: Hook::ALL[usize::from(hook) % Hook::ALL.len()],
@@ -57,6 +67,9 @@ impl<'a> Input<'a> {
         if bits & SEALED != 0 {
             input.metadata.hash = input.world().seal(tc_index, frame);
         }
+        if bits & SEALED_BY_HOST != 0 {
+            input.metadata.hash = input.world().seal_of_host(tc_index, frame);
+        }
         Some(input)
     }
 
@@ -67,7 +80,9 @@ impl<'a> Input<'a> {
         let sealed = hash == self.world().seal(tc_index, self.frame);
         let bits = [
             (looped_back, LOOPED_BACK),
-            (origin, SENT_BY_SLAVE),
+            (origin == Sender::Slave, SENT_BY_SLAVE),
+            (origin == Sender::Forwarded, FORWARDED),
+            (hash == self.world().seal_of_host(tc_index, self.frame), SEALED_BY_HOST),
             (self.affords_group, AFFORDS),
             (vlan.is_some(), TAGGED),
             (sealed, SEALED),

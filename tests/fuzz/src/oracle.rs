@@ -3,10 +3,12 @@
 use etherparse::{ArpPacketSlice, EtherType, IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice};
 use ipvlan_common::{
     DropReason, Hook, Slot, SlotEntry, Verdict,
+    packet::Sender,
     resolve::ASIDE,
     tables::Tables as _,
     types::{
-        ASK_ALL, INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, ROUTES, SNAT, VEPA, WIRE,
+        ASK_ALL, HOST_ACCESS, INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, ROUTES, SNAT,
+        VEPA, WIRE,
     },
 };
 
@@ -14,7 +16,7 @@ use crate::{
     input::Input,
     own::{self, Rule, ethernet, is_ethernet, is_group, keep},
     request::Request,
-    world::{FIRST, MAC, World, seal_of},
+    world::{FIRST, MAC, World, seal_of, seal_of_host},
 };
 
 /// Holds `verdict` against the rules.
@@ -42,7 +44,14 @@ pub fn check(input: &Input<'_>, verdict: Verdict) -> Result<(), &'static str> {
         Hook::ParentXdp => parent_xdp(input, &world, verdict),
         Hook::LoopbackEgress => {
             keep(verdict == Verdict::Pass, "nothing of ours comes out of lo")?;
-            keep(!input.metadata.origin, "a slave's frame is not for the host")?;
+            if let Some(sender) = sealed_by(input, &world) {
+                let (source, _) = to_host(input, &world, sender)?;
+                return keep(
+                    sender.flags & L3 != 0 && holder(&world, source) == Some(input.metadata.tc_index),
+                    "by lo to the host, as itself",
+                );
+            }
+            keep(input.metadata.origin != Sender::Slave, "a slave's frame is not for the host")?;
             hosts_own(input, &world)
         }
     }
@@ -66,17 +75,23 @@ fn looped_back(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
 fn slave_egress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     let me = input.identity();
     own::check(input.frame, &input.metadata, &me.entry)?;
+    let granted = me.entry.flags & HOST_ACCESS != 0;
+    let request = Request::to_group(input.frame).filter(|_| me.entry.flags & L3 == 0);
+    if let Some(asked) = request.as_ref().filter(|it| granted && is_hosts(world, target(it))) {
+        let seal = world.seal_of_host(FIRST, &asked.reply(MAC));
+        return keep(verdict == Verdict::Answer { slot: FIRST, seal }, "the host's address is answered for");
+    }
     if let Verdict::Answer { .. } = verdict {
+        keep(request.is_some(), "only requests to all are answered")?;
         return answered(input, world, verdict, |holder| {
-            holder.network == me.entry.network && me.entry.flags & (PRIVATE | L3 | ASK_ALL) == 0
+            holder.network == me.entry.network && me.entry.flags & (PRIVATE | ASK_ALL) == 0
         });
     }
-    let asks = Request::read(input.frame).is_some() && me.entry.flags & (L3 | ASK_ALL) == 0;
-    if asks {
+    if request.is_some() && me.entry.flags & ASK_ALL == 0 {
         let due = world.seal(input.me, &addressed(input.frame, ASIDE));
         keep(verdict == Verdict::Aside { seal: due }, "who asks is answered, or asks the wire alone")?;
         keep(me.entry.flags & INTERNAL == 0, "internal, asks the wire")?;
-        let target = Request::read(input.frame).map(|it| target(&it));
+        let target = request.map(|it| target(&it));
         keep(target.is_some_and(|it| anybody(world, it).is_none()), "of those here, nobody is asked")?;
     } else {
         keep(verdict == own_seal(input), "accepted by a seal")?;
@@ -84,17 +99,23 @@ fn slave_egress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     let group = ethernet(input.frame).is_some_and(|it| is_group(&it));
     keep(!group || me.group_interval == 0 || input.affords_group, "no broadcast beyond the rate")?;
     if me.entry.flags & L3 != 0 && me.entry.flags & INTERNAL != 0 {
-        let receiver =
-            addresses(input.frame).and_then(|(_, to)| holder(world, to)).and_then(|slot| world.slot(slot));
-        keep(receiver.is_some_and(|it| it.network == me.entry.network), "internal, by the host's routes")?;
+        let destination = addresses(input.frame).map(|(_, to)| to);
+        let to_host = granted && destination.is_some_and(|it| is_hosts(world, it));
+        let receiver = destination.and_then(|to| holder(world, to)).and_then(|slot| world.slot(slot));
+        let to_peer = receiver.is_some_and(|it| it.network == me.entry.network);
+        keep(to_peer || to_host, "internal, by the host's routes")?;
     }
     Ok(())
 }
 
 fn slave_ingress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     keep(verdict == Verdict::Open, "accepted by opening")?;
-    let sender = sealed_by(input, world).ok_or("no endpoint gets what isn't sealed")?;
     let me = input.identity().entry;
+    let Some(sender) = sealed_by(input, world) else {
+        keep(me.flags & HOST_ACCESS != 0, "host access, from the host")?;
+        let hosts = input.metadata.tc_index == FIRST && is_sealed_by_host(input, world);
+        return keep(hosts, "no endpoint gets what isn't sealed");
+    };
     if sender.flags & WIRE != 0 {
         keep(me.flags & INTERNAL == 0, "internal, from the wire")?;
         let limited = me.flags & (MULTICAST_LOCAL | MULTICAST_OFF) != 0;
@@ -108,7 +129,14 @@ fn slave_ingress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
 }
 
 fn parent_ingress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
-    keep(sealed_by(input, world).is_none(), "the host gets nothing of an endpoint's")?;
+    if let Some(sender) = sealed_by(input, world) {
+        keep(verdict == Verdict::Admit { receiver: None }, "for the host, and not counted as the wire's")?;
+        to_host(input, world, sender)?;
+        return own::check(input.frame, &input.metadata, sender);
+    }
+    if input.metadata.tc_index == input.me && is_sealed_by_host(input, world) {
+        return from_host(input, world, verdict);
+    }
     let me = input.identity();
     let Some(ethernet) = ethernet(input.frame) else {
         return keep(verdict == Verdict::Pass, "no header, no endpoint");
@@ -163,9 +191,9 @@ fn parent_ingress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
 
 fn parent_egress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     let Some(sender) = sealed_by(input, world) else {
-        keep(verdict == Verdict::Pass, "nothing to open")?;
-        keep(!input.metadata.origin, "a slave's frame needs a seal")?;
-        return hosts_own(input, world);
+        keep(input.metadata.origin != Sender::Slave, "a slave's frame needs a seal")?;
+        hosts_own(input, world)?;
+        return if verdict == Verdict::Pass { Ok(()) } else { to_endpoint(input, world, verdict) };
     };
     let frame = match verdict {
         Verdict::Restore => {
@@ -187,6 +215,57 @@ fn parent_egress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
         by_nat || holder(world, source) == Some(input.metadata.tc_index),
         "l3, the own source, or the host's",
     )
+}
+
+/// What the host sends to an endpoint, or is answered in its name.
+fn to_endpoint(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
+    let ethernet = ethernet(input.frame).ok_or("a whole Ethernet header")?;
+    let (source, destination) = addresses(input.frame).ok_or("addresses")?;
+    keep(input.metadata.origin == Sender::Host, "the host's own, nothing that it passes on")?;
+    keep(ethernet.source() == MAC && is_hosts(world, source), "from the host")?;
+    keep(input.metadata.vlan.is_none(), "no VLAN's")?;
+    let to_one = ethernet.destination() == MAC;
+    if let Verdict::Answer { slot, seal } = verdict {
+        let request = Request::read(input.frame).ok_or("only requests are answered")?;
+        keep(to_one || is_group(&ethernet), "asked of the endpoint, or of all")?;
+        keep(is_granted(world, target(&request)), "answered for whom the host may reach")?;
+        let due = world.seal_of_host(FIRST, &request.reply(MAC));
+        return keep((slot, seal) == (input.me, due), "under the host's seal");
+    }
+    let due = seal_of_host(&input.identity().entry, input.frame).unwrap_or_default();
+    keep(verdict == Verdict::Turn { seal: due }, "under the host's seal")?;
+    keep(to_one && is_granted(world, destination), "host access, from the host")
+}
+
+/// The same where it comes in.
+fn from_host(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
+    let receiver = addresses(input.frame)
+        .and_then(|(_, to)| holder(world, to))
+        .and_then(|slot| Some((slot, world.slot(slot)?)));
+    match (verdict, receiver) {
+        (Verdict::Admit { receiver: None }, None) => Ok(()),
+        (Verdict::Admit { receiver: Some(slot) }, Some((due, it))) => keep(
+            slot == due && it.flags & L3S != 0 && it.flags & HOST_ACCESS != 0,
+            "by the stack, if granted",
+        ),
+        (Verdict::Pass, Some((_, it))) => {
+            keep(it.flags & L3S == 0 && it.flags & HOST_ACCESS != 0, "by its own hook, if granted")
+        }
+        _ => Err("to whom it is for"),
+    }
+}
+
+/// What an endpoint may send to its host; returns from where to where.
+fn to_host(input: &Input<'_>, world: &World, sender: &SlotEntry) -> Result<(Address, Address), &'static str> {
+    keep(sender.flags & HOST_ACCESS != 0, "host access, to the host")?;
+    let (source, destination) = addresses(input.frame).ok_or("addresses")?;
+    keep(is_hosts(world, destination), "the host itself, and nothing that it passes on")?;
+    Ok((source, destination))
+}
+
+fn is_granted(world: &World, address: Address) -> bool {
+    let endpoint = holder(world, address).and_then(|slot| world.slot(slot));
+    endpoint.is_some_and(|it| it.flags & HOST_ACCESS != 0)
 }
 
 /// All on the wire that such a request is for.
@@ -228,7 +307,7 @@ fn answered(
     verdict: Verdict,
     may: impl FnOnce(&SlotEntry) -> bool,
 ) -> Rule {
-    let request = Request::read(input.frame).ok_or("only requests are answered")?;
+    let request = Request::to_group(input.frame).ok_or("only requests are answered")?;
     let slot = holder(world, target(&request)).ok_or("nobody's address is answered for")?;
     keep(world.slot(slot).is_some_and(may), "answered for whom the asker may reach")?;
     let due = Verdict::Answer { slot, seal: world.seal(slot, &request.reply(MAC)) };
@@ -261,6 +340,11 @@ fn hosts_own(input: &Input<'_>, world: &World) -> Rule {
 
 fn sealed_by<'a>(input: &Input<'_>, world: &'a World) -> Option<&'a SlotEntry> {
     world.slot(input.metadata.tc_index).filter(|it| seal_of(it, input.frame) == Some(input.metadata.hash))
+}
+
+fn is_sealed_by_host(input: &Input<'_>, world: &World) -> bool {
+    let parent = world.slot(input.metadata.tc_index);
+    parent.is_some_and(|it| seal_of_host(it, input.frame) == Some(input.metadata.hash))
 }
 
 /// Whether the frame claims to be from, or for, the endpoint `slot`.

@@ -8,7 +8,7 @@ use ipvlan_common::types::Mac;
 
 use crate::own::{ethernet, is_ethernet, is_group};
 
-/// A request for somebody else's address, to a group.
+/// A request for somebody else's address.
 pub enum Request {
     /// By ARP.
     Arp {
@@ -27,10 +27,16 @@ pub enum Request {
 }
 
 impl Request {
-    /// `None` where the frame is none, or not of the form that resolvers send.
+    /// `None` where the frame is none to a group, or not of the form that resolvers send.
+    #[must_use]
+    pub fn to_group(frame: &[u8]) -> Option<Self> {
+        ethernet(frame).filter(is_group).and_then(|_| Self::read(frame))
+    }
+
+    /// As [`Self::to_group`], to whomever.
     #[must_use]
     pub fn read(frame: &[u8]) -> Option<Self> {
-        let ethernet = ethernet(frame).filter(is_group)?;
+        let ethernet = ethernet(frame)?;
         let payload = ethernet.payload_slice();
         match ethernet.ether_type() {
             EtherType::ARP => {
@@ -50,7 +56,8 @@ impl Request {
                 let fits = message.len() == 32
                     && usize::from(ip.payload_length()) % 32 == 0
                     && ip.next_header() == IpNumber::IPV6_ICMP
-                    && ip.hop_limit() == 255;
+                    && ip.hop_limit() == 255
+                    && ip.destination_addr().is_multicast() == is_group(&ethernet);
                 let icmp = Icmpv6Slice::from_slice(message).ok().filter(|_| fits)?;
                 let is_solicitation = (icmp.type_u8(), icmp.code_u8()) == (135, 0);
                 let ([target @ .., 1, 1, a, b, c, d, e, f], true) = (&message[8..], is_solicitation) else {

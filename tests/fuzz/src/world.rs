@@ -1,15 +1,15 @@
 //! One parent and its endpoints: the same as in the rows that the programs are tested by, which hold this one against theirs.
 
-use std::sync::LazyLock;
+use std::{ops::RangeInclusive, sync::LazyLock};
 
 use ipvlan_common::{
     Identity, Slot, SlotEntry,
     packet::Frame,
-    seal::seal,
+    seal::{self, seal},
     tables::Tables,
     types::{
-        ASK_ALL, INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, ROUTES, SNAT, VEPA,
-        WIRE,
+        ASK_ALL, HOST_ACCESS, INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, ROUTES,
+        SNAT, VEPA, WIRE,
     },
 };
 
@@ -22,7 +22,9 @@ const HOST: [u8; 4] = [192, 168, 1, 250];
 /// Its IPv6 address.
 const HOST6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 250];
 /// The last slot.
-pub const LAST: Slot = 22;
+pub const LAST: Slot = 28;
+/// Those who may speak with the host.
+const GRANTED: RangeInclusive<Slot> = 23..=LAST;
 /// The parent, if its networks had the flag vepa; in no table.
 const VEPA_PARENT: Slot = 16;
 /// An endpoint without IPv6.
@@ -34,19 +36,19 @@ const SLOW: Slot = 17;
 
 /// Networks from 1 on: who is in them, and what they are.
 const NETWORKS: [(&[Slot], u32); 14] = [
-    (&[2, 3, ONLY4, ONLY6], 0),
+    (&[2, 3, ONLY4, ONLY6, 23], 0),
     (&[4], 0),
-    (&[5, 6], INTERNAL),
+    (&[5, 6, 24], INTERNAL),
     (&[7, 8], PRIVATE),
-    (&[10], L3),
-    (&[11, 12], L3 | INTERNAL),
-    (&[13], L3 | L3S),
+    (&[10, 25], L3),
+    (&[11, 12, 28], L3 | INTERNAL),
+    (&[13, 26], L3 | L3S),
     (&[14], MULTICAST_OFF),
     (&[15], MULTICAST_LOCAL),
     (&[SLOW], 0),
     (&[18], L3 | L3S | INTERNAL),
     (&[20], L3 | MULTICAST_OFF),
-    (&[21], ASK_ALL),
+    (&[21, 27], ASK_ALL),
     (&[22], L3 | SNAT),
 ];
 
@@ -60,6 +62,11 @@ fn key(slot: Slot) -> Key {
 /// The seal of `sender` on `frame`; `None` where it is too short for one.
 pub(crate) fn seal_of(sender: &SlotEntry, frame: &[u8]) -> Option<u32> {
     Frame::parse(frame).ok().map(|frame| seal(&frame, sender))
+}
+
+/// The seal of the host's frame to an endpoint of `parent`; `None` where it is too short for one.
+pub(crate) fn seal_of_host(parent: &SlotEntry, frame: &[u8]) -> Option<u32> {
+    Frame::parse(frame).ok().map(|frame| seal::seal_of_host(&frame, parent))
 }
 
 /// The flags that a byte of the input turns round: the first eight, but what makes a parent of an endpoint, in whose place is that the
@@ -78,6 +85,7 @@ fn entry(slot: Slot) -> SlotEntry {
     else {
         return SlotEntry::default();
     };
+    let flags = flags | if GRANTED.contains(&slot) { HOST_ACCESS } else { 0 };
     let host = 100 + slot as u8;
     let ipv6 = |prefix: u16| {
         let mut address = [0; 16];
@@ -120,6 +128,12 @@ impl World {
     #[must_use]
     pub fn seal(&self, slot: Slot, frame: &[u8]) -> u32 {
         self.slot(slot).and_then(|sender| seal_of(sender, frame)).unwrap_or_default()
+    }
+
+    /// The seal that the parent `slot` leaves on the host's `frame`; 0 where there is nobody or nothing to seal.
+    #[must_use]
+    pub fn seal_of_host(&self, slot: Slot, frame: &[u8]) -> u32 {
+        self.slot(slot).and_then(|parent| seal_of_host(parent, frame)).unwrap_or_default()
     }
 
     /// Every registered endpoint.

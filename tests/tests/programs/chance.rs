@@ -140,8 +140,8 @@ impl Chance {
                     row.me = [PARENT, VEPA_PARENT][self.random.random_range(0..2)];
                 }
                 Hook::ParentEgress => {
-                    row.origin =
-                        [Origin::Here, Origin::Elsewhere, Origin::Queue][self.random.random_range(0..3)];
+                    row.origin = [Origin::Here, Origin::Elsewhere, Origin::Forwarded, Origin::Queue]
+                        [self.random.random_range(0..4)];
                 }
                 Hook::LoopbackEgress => {
                     row.origin = [Origin::Here, Origin::Elsewhere][self.random.random_range(0..2)];

@@ -3,7 +3,7 @@
 use std::{env, fs, path::Path};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use ipvlan_common::{Verdict, decide};
+use ipvlan_common::{Verdict, decide, packet::Sender};
 use ipvlan_fuzz::{Input, oracle};
 
 use crate::{
@@ -72,7 +72,11 @@ pub(crate) fn replay(kernel: &mut Kernel) -> Result<()> {
             frame: input.frame.to_vec(),
             seal: (input.metadata.tc_index, input.metadata.hash),
             vlan: input.metadata.vlan,
-            origin: if input.metadata.origin { Origin::Elsewhere } else { Origin::Here },
+            origin: match input.metadata.origin {
+                Sender::Host => Origin::Here,
+                Sender::Slave => Origin::Elsewhere,
+                Sender::Forwarded => Origin::Forwarded,
+            },
             verdict: Verdict::Pass,
         };
         row.verdict = host_verdict(&row)?;

@@ -141,7 +141,8 @@ impl Seen {
     }
 }
 
-const ACCEPTED: [&str; 8] = ["PASS", "SEAL", "RESEAL", "OPEN", "DELIVER", "ANSWER", "ASIDE", "RESTORE"];
+const ACCEPTED: [&str; 10] =
+    ["PASS", "SEAL", "RESEAL", "OPEN", "DELIVER", "ANSWER", "ASIDE", "RESTORE", "TURN", "ADMIT"];
 
 fn is_accepted(name: &str) -> bool {
     ACCEPTED.contains(&name)
@@ -149,7 +150,7 @@ fn is_accepted(name: &str) -> bool {
 
 /// The hook, and the verdict or the reason to drop.
 fn outcome(row: &Row) -> (&'static str, &'static str) {
-    let [pass, seal, reseal, open, deliver, answer, aside, restore] = ACCEPTED;
+    let [pass, seal, reseal, open, deliver, answer, aside, restore, turn, admit] = ACCEPTED;
     let name = match row.verdict {
         Verdict::Pass => pass,
         Verdict::Seal { slot, .. } if slot == row.me => seal,
@@ -159,6 +160,8 @@ fn outcome(row: &Row) -> (&'static str, &'static str) {
         Verdict::Answer { .. } => answer,
         Verdict::Aside { .. } => aside,
         Verdict::Restore => restore,
+        Verdict::Turn { .. } => turn,
+        Verdict::Admit { .. } => admit,
         Verdict::Drop { reason, .. } => reason.name(),
     };
     (row.hook.name(), name)

@@ -177,6 +177,7 @@ impl Kernel {
         const SCRATCH: usize = 48;
         const SK_BUFF: usize = 192;
         const VLAN_PRESENT: u32 = 1 << 16;
+        const SENT: u32 = 1 << 17;
         /// The kernel's test run refuses frames that end in the IP header; `prime` cuts them.
         const LONG_ENOUGH: usize = 14 + 40;
         let length = row.frame.len();
@@ -184,15 +185,16 @@ impl Kernel {
             row.seal.1,
             u32::from(row.seal.0),
             u32::try_from(length)?,
-            row.vlan.map_or(0, |id| VLAN_PRESENT | u32::from(id)),
+            row.vlan.map_or(0, |id| VLAN_PRESENT | u32::from(id))
+                | if row.origin == Origin::Here { SENT } else { 0 },
             self.index(row)?,
         ];
         let mut context = [0; SK_BUFF];
         for (place, word) in context[SCRATCH..].as_chunks_mut().0.iter_mut().zip(words) {
             *place = word.to_ne_bytes();
         }
-        // The test run types a frame as one received, and only what ipvlan's queue sends has a type but no ingress.
-        context[INGRESS_IFINDEX] = u8::from(row.origin != Origin::Queue);
+        // The test run types a frame as one received, and only what ipvlan's queue sends has such a type but no ingress.
+        context[INGRESS_IFINDEX] = u8::from(matches!(row.origin, Origin::Elsewhere | Origin::Forwarded));
         let mut frame = row.frame.clone();
         frame.resize(length.max(LONG_ENOUGH), 0);
         let (mut out, mut context_out) = (vec![0; frame.len()], [0; SK_BUFF]);
@@ -300,12 +302,17 @@ pub(crate) fn expect(counters: &mut [Counters], row: &Row) -> Result<Outcome> {
         Verdict::Seal { slot, seal } => ((slot, seal), vec![me]),
         Verdict::Open => ((0, 0), vec![me]),
         Verdict::Deliver { slot } => (row.seal, vec![me, slot]),
+        Verdict::Turn { seal } => {
+            way = Way::Back;
+            ((me, seal), vec![])
+        }
+        Verdict::Admit { receiver } => ((0, 0), receiver.into_iter().collect()),
         Verdict::Answer { slot, seal } => {
             way = Way::Back;
             let reply = reply(&row.frame)?;
             frame.splice(..reply.len(), reply);
             requests.0 = Kernel::RUNS;
-            ((slot, seal), vec![me])
+            ((slot, seal), if row.hook == Hook::ParentEgress { vec![] } else { vec![me] })
         }
         Verdict::Aside { seal } => {
             frame.splice(..resolve::ASIDE.len(), resolve::ASIDE);

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use ipvlan_common::{
     Hook, Verdict, decide,
-    packet::{Ethernet, Metadata},
+    packet::{Ethernet, Metadata, Sender},
 };
 use ipvlan_tests::harness::{Need, test};
 use kernel::Kernel;
@@ -98,13 +98,18 @@ fn metadata(row: &Row) -> Result<Metadata> {
     let ethernet =
         Ethernet::parse(row.frame.as_slice()).ok().context("a row's frame has an Ethernet header")?;
     let (tc_index, hash) = row.seal;
-    let origin = match (row.hook, row.origin) {
+    let is_slaves = match (row.hook, row.origin) {
         (Hook::LoopbackEgress, origin) => origin == Origin::Elsewhere,
         // A tagged frame may be a VLAN device's.
         (_, Origin::Elsewhere) => row.vlan.is_none(),
         // What the queue sends is known by its packet type, which only groups have.
         (_, Origin::Queue) => row.vlan.is_none() && ethernet.is_group(),
-        (_, Origin::Here) => false,
+        (_, Origin::Here | Origin::Forwarded) => false,
+    };
+    let origin = match row.origin {
+        _ if is_slaves => Sender::Slave,
+        Origin::Elsewhere | Origin::Forwarded => Sender::Forwarded,
+        Origin::Here | Origin::Queue => Sender::Host,
     };
     Ok(Metadata {
         protocol: protocol(&row.frame, &ethernet),

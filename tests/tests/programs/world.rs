@@ -74,10 +74,22 @@ pub(crate) const ROUTED_QUIET: Slot = 20;
 pub(crate) const LOUD: Slot = 21;
 /// One of a network in mode l3 whose frames the host may send as its own.
 pub(crate) const NATTED: Slot = 22;
+/// One that may speak with the host, in the network of A and B, which may not;
+pub(crate) const GRANTED: Slot = 23;
+/// one of the internal network,
+pub(crate) const GRANTED_INNER: Slot = 24;
+/// of that in mode l3,
+pub(crate) const GRANTED_ROUTED: Slot = 25;
+/// of that in mode l3s,
+pub(crate) const GRANTED_BEHIND_STACK: Slot = 26;
+/// of the one whose requests go to everybody,
+pub(crate) const GRANTED_LOUD: Slot = 27;
+/// and of the internal one in mode l3.
+pub(crate) const GRANTED_ROUTED_INNER: Slot = 28;
 /// The parent, if its networks had the flag vepa.
 pub(crate) const VEPA_PARENT: Slot = 16;
 /// The highest of them.
-pub(crate) const LAST: Slot = NATTED;
+pub(crate) const LAST: Slot = GRANTED_ROUTED_INNER;
 /// A slot that nobody has registered.
 pub(crate) const NOBODY: Slot = 77;
 
@@ -110,6 +122,11 @@ pub(crate) fn seal(slot: Slot, frame: &[u8]) -> u32 {
     Frame::parse(frame).map_or(0, |frame| ipvlan_common::seal::seal(&frame, &sender))
 }
 
+/// What the parent's programs leave on a frame of the host's to an endpoint.
+pub(crate) fn seal_of_host(frame: &[u8]) -> u32 {
+    Frame::parse(frame).map_or(0, |frame| ipvlan_common::seal::seal_of_host(&frame, &parent().entry()))
+}
+
 /// The parent.
 pub(crate) fn parent() -> ParentIdentity {
     ParentIdentity { slot: PARENT, key: key(PARENT), mac: MAC, vepa: false, routes: false }
@@ -118,19 +135,19 @@ pub(crate) fn parent() -> ParentIdentity {
 /// Every endpoint. Those of all modes are on one parent here, since the programs don't mind.
 pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
     let networks: [(u32, &[Slot]); 14] = [
-        (1, &[A, B, ONLY4, ONLY6]),
+        (1, &[A, B, ONLY4, ONLY6, GRANTED]),
         (2, &[OTHER]),
-        (3, &[INNER, INNER_PEER]),
+        (3, &[INNER, INNER_PEER, GRANTED_INNER]),
         (4, &[SHY, SHY_PEER]),
-        (5, &[ROUTED]),
-        (6, &[ROUTED_INNER, ROUTED_INNER_PEER]),
-        (7, &[BEHIND_STACK]),
+        (5, &[ROUTED, GRANTED_ROUTED]),
+        (6, &[ROUTED_INNER, ROUTED_INNER_PEER, GRANTED_ROUTED_INNER]),
+        (7, &[BEHIND_STACK, GRANTED_BEHIND_STACK]),
         (8, &[QUIET]),
         (9, &[NEAR]),
         (10, &[SLOW]),
         (11, &[BEHIND_STACK_INNER]),
         (12, &[ROUTED_QUIET]),
-        (13, &[LOUD]),
+        (13, &[LOUD, GRANTED_LOUD]),
         (14, &[NATTED]),
     ];
     let pairs = networks.iter().flat_map(|(network, slots)| slots.iter().map(|slot| (*slot, *network)));
@@ -155,6 +172,7 @@ pub(crate) fn endpoints() -> Vec<EndpointIdentity> {
                 },
                 asks_all: network == 13,
                 snat: network == 14,
+                host_access: (GRANTED..=GRANTED_ROUTED_INNER).contains(&slot),
                 multicast_rate: (slot == SLOW).then_some(1),
                 parent: PARENT,
                 mac: MAC,

@@ -1,5 +1,6 @@
 //! The rules as a table: a frame at a hook, and what must become of it.
 
+mod host_access;
 mod modes;
 mod neighbour;
 mod parent;
@@ -23,7 +24,7 @@ use ipvlan_tests::frame::{self, Arp, BROADCAST, Link};
 
 use crate::{
     kernel::reply,
-    world::{A, B, LAN_MAC, MAC, PARENT, seal},
+    world::{A, B, LAN_MAC, MAC, PARENT, seal, seal_of_host},
 };
 
 /// Where an endpoint's programs look at a frame; elsewhere it is a parent's.
@@ -34,6 +35,8 @@ pub(crate) const AT_SLAVES: [Hook; 2] = [SlaveEgress, SlaveIngress];
 pub(crate) enum Origin {
     /// A socket of the parent's netns.
     Here,
+    /// Somebody whose frame came in by another interface.
+    Forwarded,
     /// A socket of another netns.
     Elsewhere,
     /// ipvlan's multicast queue.
@@ -101,6 +104,8 @@ pub(crate) enum Stamp {
     Sealed(Slot, Slot),
     /// A slot and a hash, whatever the frame is.
     Raw(Slot, u32),
+    /// As the host's to an endpoint.
+    OfHost,
 }
 
 impl Stamp {
@@ -109,6 +114,7 @@ impl Stamp {
         match self {
             Self::Sealed(slot, secret) => (slot, seal(secret, frame)),
             Self::Raw(slot, hash) => (slot, hash),
+            Self::OfHost => (PARENT, seal_of_host(frame)),
         }
     }
 }
@@ -142,8 +148,11 @@ fn row(name: &'static str, hook: Hook, me: Slot, stamp: Stamp, frame: Vec<u8>, v
             Verdict::Seal { slot, seal: seal(slot, &frame) }
         }
         Verdict::Answer { slot, .. } => {
-            Verdict::Answer { slot, seal: seal(slot, &reply(&frame).unwrap_or_default()) }
+            let reply = reply(&frame).unwrap_or_default();
+            let seal = if slot == PARENT { seal_of_host(&reply) } else { seal(slot, &reply) };
+            Verdict::Answer { slot, seal }
         }
+        Verdict::Turn { .. } => Verdict::Turn { seal: seal_of_host(&frame) },
         Verdict::Aside { .. } => Verdict::Aside { seal: seal(me, &aside(&frame)) },
         other => other,
     };
@@ -210,6 +219,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
         modes::rows()?,
         replay::rows()?,
         resolve::rows()?,
+        host_access::rows()?,
     ];
     Ok(parts.into_iter().flatten().collect())
 }
