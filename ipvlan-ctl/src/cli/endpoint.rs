@@ -31,6 +31,9 @@ pub(super) struct EndpointArgs {
     /// Don't ask the LAN first whether somebody there has the address
     #[arg(long)]
     no_probe: bool,
+    /// Let it and the host speak with each other
+    #[arg(long)]
+    host_access: bool,
     /// Not supported: all endpoints share their parent's MAC
     #[arg(long, value_name = "MAC", hide = true, alias = "mac-address")]
     mac: Option<String>,
@@ -43,8 +46,8 @@ impl EndpointArgs {
 
     pub(super) fn request(self, network: String) -> Result<AttachRequest, Error> {
         self.check()?;
-        let Self { name, ip, ip6, ifname, no_probe, mac: _ } = self;
-        Ok(AttachRequest { network, name, ip, ip6, ifname, no_probe })
+        let Self { name, ip, ip6, ifname, no_probe, host_access, mac: _ } = self;
+        Ok(AttachRequest { network, name, ip, ip6, ifname, no_probe, host_access })
     }
 }
 

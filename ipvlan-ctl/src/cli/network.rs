@@ -71,6 +71,7 @@ Options for -o (defaults in parentheses):
                           alone for any other (on)
   snat=on|off             let the host's NAT give frames of modes l3 and l3s an
                           address of the host as their source (off)
+  host_access=true        the same as --host-access
   xdp=auto|native|generic|off
                           refuse what the wire may not send in the driver
                           already (off): if it can, or always; one setting for
@@ -106,6 +107,9 @@ pub(super) struct Create {
     /// Let nothing pass between the network and the wire
     #[arg(long)]
     internal: bool,
+    /// Let the host and its endpoints speak with each other
+    #[arg(long)]
+    host_access: bool,
     /// Accepted for the habit's sake: there is one driver
     #[arg(short = 'd', long, hide = true, value_parser = ["ipvlan"])]
     driver: Option<String>,
@@ -191,6 +195,7 @@ impl Create {
             aux_addresses,
             labels,
             internal,
+            host_access,
             options,
             capacity,
             name,
@@ -204,6 +209,7 @@ impl Create {
             aux_addresses,
             labels,
             internal,
+            host_access,
             options,
             owner: None,
         };
@@ -228,7 +234,12 @@ fn table(networks: &[NetworkReport]) {
             Cell::new(&network.name),
             Cell::new(&network.parent),
             Cell::new(network.mode),
-            lines([network.flag.as_str()].into_iter().chain(network.internal.then_some("internal"))),
+            lines(
+                [network.flag.as_str()]
+                    .into_iter()
+                    .chain(network.internal.then_some("internal"))
+                    .chain(network.host_access.then_some("host-access")),
+            ),
             lines(
                 network.subnets.iter().flat_map(|it| [it.subnet.to_string(), format!("via {}", it.gateway)]),
             ),

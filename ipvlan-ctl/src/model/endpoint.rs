@@ -34,6 +34,8 @@ pub struct Endpoint {
     pub state: State,
     /// The engine that manages it.
     pub owner: Option<Owner>,
+    /// Whether it and the host may speak with each other.
+    pub host_access: bool,
 }
 
 impl Endpoint {

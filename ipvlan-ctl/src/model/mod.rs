@@ -14,7 +14,7 @@ use std::net::IpAddr;
 pub use endpoint::{Addresses, Endpoint, NetnsRef, kernel_link_local, link_local, temporary_ifname};
 use ipnet::IpNet;
 pub use name::{IfName, Name, mac_text};
-pub use network::{Network, NetworkSpec, Parent, RawNetwork};
+pub use network::{Network, NetworkSpec, Parent, RawNetwork, parse_switch};
 pub use owner::{Engine, Owner};
 pub use setting::{ArpSuppress, Flag, Made, Mode, Multicast, Snat, State, Xdp};
 pub use subnet::Pool;
@@ -234,8 +234,16 @@ pub enum Invalid {
         text: String,
     },
     /// An option and its opposite.
-    #[error("--internal contradicts network option 'internal=false'")]
-    Contradiction,
+    #[error("--{switch} contradicts network option '{key}=false'", switch = .key.replace('_', "-"))]
+    Contradiction {
+        /// The option.
+        key: &'static str,
+    },
+    /// Frames that the switch would have to send back to the host.
+    #[error(
+        "host access doesn't go with ipvlan_flag=vepa: there the switch has what endpoints send to the host"
+    )]
+    HostAccessInVepa,
     /// A hairpin switch that isn't there.
     #[error("ipvlan_flag=vepa needs a parent: nothing would send frames back")]
     VepaWithoutParent,
@@ -288,7 +296,8 @@ impl Invalid {
             Self::Xdp(_) => "valid settings: auto, native, generic, off (the default)".into(),
             Self::MulticastRate(_) => "use a number of frames a second up to 1000000; 0 is no limit".into(),
             Self::Bool { .. } => "use true or false".into(),
-            Self::Contradiction => "leave one of them out".into(),
+            Self::Contradiction { .. } => "leave one of them out".into(),
+            Self::HostAccessInVepa => "use ipvlan_flag=bridge or private, or leave host access out".into(),
             Self::VepaWithoutParent | Self::NothingButInternal => {
                 "name the interface that the network is to use: -o parent=eth0".into()
             }

@@ -24,6 +24,7 @@ pub(super) const OPTION_KEYS: &[&str] = &[
     "multicast_rate",
     "arp_suppress",
     "snat",
+    "host_access",
     "xdp",
 ];
 
@@ -49,6 +50,8 @@ pub struct RawNetwork {
     pub labels: Vec<String>,
     /// `--internal`.
     pub internal: bool,
+    /// `--host-access`.
+    pub host_access: bool,
     /// `-o KEY=VALUE`, each.
     pub options: Vec<String>,
     /// The engine that manages it.
@@ -76,6 +79,8 @@ pub struct NetworkSpec {
     pub arp_suppress: ArpSuppress,
     /// Whether the host may put an address of its own in the place of its endpoints'.
     pub snat: Snat,
+    /// Whether the host and its endpoints may speak with each other.
+    pub host_access: bool,
     /// The parent's XDP setting; what its other networks have where not given.
     pub xdp: Option<Xdp>,
     /// The MTU of its endpoints; the parent's where not given.
@@ -120,15 +125,11 @@ impl NetworkSpec {
         let xdp = option("xdp")
             .map(|text| Xdp::from_text(text).ok_or_else(|| Invalid::Xdp(text.to_owned())))
             .transpose()?;
-        let internal = match option("internal") {
-            None => raw.internal,
-            Some("" | "true" | "1") => true,
-            Some("false" | "0") if raw.internal => return Err(Invalid::Contradiction),
-            Some("false" | "0") => false,
-            Some(text) => {
-                return Err(Invalid::Bool { key: "internal", text: text.to_owned() });
-            }
-        };
+        let internal = parse_switch("internal", option("internal"), raw.internal)?;
+        let host_access = parse_switch("host_access", option("host_access"), raw.host_access)?;
+        if host_access && flag == Flag::Vepa {
+            return Err(Invalid::HostAccessInVepa);
+        }
         let parent = option("parent").map(IfName::parse).transpose()?;
         match &parent {
             Some(parent) if parent.as_str() == "lo" => return Err(Invalid::Loopback),
@@ -154,6 +155,7 @@ impl NetworkSpec {
             multicast_rate,
             arp_suppress,
             snat,
+            host_access,
             xdp,
             mtu,
             pools,
@@ -215,6 +217,20 @@ fn parse_options(options: &[String]) -> Result<BTreeMap<&str, &str>, Invalid> {
         }
     }
     Ok(parsed)
+}
+
+/// What an option of two values and the command line's own switch for it come to.
+///
+/// # Errors
+/// Where the option is neither true nor false, or the opposite of the switch.
+pub fn parse_switch(key: &'static str, option: Option<&str>, switch: bool) -> Result<bool, Invalid> {
+    match option {
+        None => Ok(switch),
+        Some("" | "true" | "1") => Ok(true),
+        Some("false" | "0") if switch => Err(Invalid::Contradiction { key }),
+        Some("false" | "0") => Ok(false),
+        Some(text) => Err(Invalid::Bool { key, text: text.to_owned() }),
+    }
 }
 
 fn parse_labels(labels: &[String]) -> Result<BTreeMap<String, String>, Invalid> {
@@ -375,6 +391,18 @@ mod tests {
                 &["parent=eth0", "snat=on"],
                 "snat=on goes with modes l3 and l3s: in l2 the host doesn't route what endpoints send",
                 "leave snat out",
+            ),
+            (
+                &[ok],
+                &["parent=eth0", "host_access=maybe"],
+                "invalid value 'maybe' for network option 'host_access'",
+                "true or false",
+            ),
+            (
+                &[ok],
+                &["parent=eth0", "ipvlan_flag=vepa", "host_access=true"],
+                "host access doesn't go with ipvlan_flag=vepa: there the switch has what endpoints send to the host",
+                "bridge or private",
             ),
             (
                 &[ok],

@@ -3,6 +3,7 @@
 mod addr;
 mod changes;
 mod link;
+mod neighbour;
 mod netns;
 mod route;
 mod slaves;

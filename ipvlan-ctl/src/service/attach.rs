@@ -6,7 +6,7 @@ use super::{Attachment, Error, Session, slave::Inside};
 use crate::{
     ipam,
     model::{
-        Addresses, Endpoint, IfName, Invalid, Mode, Name, NetnsRef, Network, Owner, Parent, State,
+        Addresses, Endpoint, Flag, IfName, Invalid, Mode, Name, NetnsRef, Network, Owner, Parent, State,
         link_local, mac_text, temporary_ifname,
     },
     netlink::{Netns, NetnsError},
@@ -61,6 +61,8 @@ pub struct AttachRequest {
     pub ifname: String,
     /// `--no-probe`: don't ask the wire whether somebody has the address.
     pub no_probe: bool,
+    /// `--host-access`: as its network may have it for all.
+    pub host_access: bool,
 }
 
 impl Session {
@@ -70,6 +72,7 @@ impl Session {
         if let Some(owner) = network.spec.owner {
             return Err(Error::Owned { network: request.network.clone(), owner });
         }
+        let host_access = host_access(request, &network)?;
         let ifname = IfName::parse(&request.ifname)?;
         if netns.identity().cookie == Netns::current()?.identity().cookie {
             return Err(Error::HostNetns(netns.identity().label.clone()));
@@ -102,6 +105,7 @@ impl Session {
             netns: inside.netns.identity().clone(),
             state: State::Creating,
             owner: None,
+            host_access,
         };
         Ok(Attachment { session: self, network, parent, endpoint, inside: Some(inside) })
     }
@@ -118,6 +122,7 @@ impl Session {
         owner: Owner,
     ) -> Result<Attachment<'_>, Error> {
         let network = self.network(&request.network)?;
+        let host_access = host_access(request, &network)?;
         self.require_ipvlan()?;
         let parent = self.parent(&network)?;
         let dataplane = self.check_parent(&parent, network.spec.name.as_str())?;
@@ -137,6 +142,7 @@ impl Session {
             netns: NetnsRef::to_come(owner.engine.to_string(), PathBuf::new()),
             state: State::Creating,
             owner: Some(owner),
+            host_access,
         };
         Ok(Attachment { session: self, network, parent, endpoint, inside: None })
     }
@@ -243,6 +249,14 @@ impl Session {
             link_local: None,
         })
     }
+}
+
+/// Whether the endpoint and its host are to speak with each other.
+fn host_access(request: &AttachRequest, network: &Network) -> Result<bool, Invalid> {
+    if request.host_access && network.spec.flag == Flag::Vepa {
+        return Err(Invalid::HostAccessInVepa);
+    }
+    Ok(request.host_access || network.spec.host_access)
 }
 
 /// Reads the address that an option gives, which must be of the option's family.

@@ -29,7 +29,7 @@ pub(super) fn identity(endpoint: &Endpoint, network: &Network, parent: &Parent) 
         multicast: network.spec.multicast,
         asks_all: network.spec.arp_suppress == ArpSuppress::Off,
         snat: network.spec.snat == Snat::On,
-        host_access: false,
+        host_access: endpoint.host_access,
         multicast_rate: Some(network.spec.multicast_rate).filter(|rate| *rate != 0),
         parent: parent.slot,
         mac: parent.mac,
@@ -161,6 +161,8 @@ pub enum DefaultRoute {
 pub enum EndpointStep {
     /// The row, and with it the addresses.
     Record,
+    /// The host's way to it, where it has host access.
+    Host,
     /// The slot, which verifying programs know the endpoint by.
     Slot,
     /// The addresses that are the slot's.
@@ -193,6 +195,7 @@ impl EndpointStep {
     pub fn plan() -> Plan<Self> {
         Plan::new(vec![
             Self::Record,
+            Self::Host,
             Self::Slot,
             Self::Addresses,
             Self::Slave,
@@ -211,6 +214,7 @@ impl Step<Attachment<'_>> for EndpointStep {
     fn name(&self) -> &'static str {
         match self {
             Self::Record => "record",
+            Self::Host => "host",
             Self::Slot => "slot",
             Self::Addresses => "addresses",
             Self::Slave => "slave",
@@ -230,6 +234,7 @@ impl Step<Attachment<'_>> for EndpointStep {
         let slot = context.endpoint.slot;
         match self {
             Self::Record => context.session.store.insert_endpoint(&context.endpoint)?,
+            Self::Host => context.open_to_host()?,
             Self::Slot => {
                 let entry = context.identity().entry();
                 context.session.dataplane()?.register_slot(slot, entry)?;
@@ -254,6 +259,8 @@ impl Step<Attachment<'_>> for EndpointStep {
         let (slot, parent) = (context.endpoint.slot, context.parent.slot);
         match self {
             Self::Record => context.session.store.delete_endpoint(slot)?,
+            // Behind the slot's: until then the host learns of it again.
+            Self::Host => context.close_to_host()?,
             Self::Slot => {
                 let dataplane = context.session.dataplane()?;
                 dataplane.detach_endpoint(slot)?;

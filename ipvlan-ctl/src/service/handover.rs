@@ -196,6 +196,7 @@ impl EndpointStep {
     pub fn offer() -> Plan<Self> {
         Plan::new(vec![
             Self::Record,
+            Self::Host,
             Self::Slave,
             Self::Prepare,
             Self::Slot,

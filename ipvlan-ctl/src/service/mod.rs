@@ -11,6 +11,7 @@ mod exec;
 mod handover;
 mod hint;
 mod host;
+mod host_access;
 mod made;
 mod monitor;
 mod names;

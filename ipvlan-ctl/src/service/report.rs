@@ -46,6 +46,8 @@ pub struct NetworkReport {
     pub arp_suppress: ArpSuppress,
     /// Whether the host may put an address of its own in the place of its endpoints'.
     pub snat: Snat,
+    /// Whether the host and its endpoints may speak with each other.
+    pub host_access: bool,
     /// Its parent's XDP setting.
     pub xdp: Xdp,
     /// The MTU of its endpoints, where it isn't the parent's.
@@ -99,6 +101,8 @@ pub struct EndpointReport {
     pub ifname: String,
     /// Its namespace: a name, a path, `pid:N`, `container:NAME`, or `run:N` with the number of the `ipvlan-ctl run` that made it.
     pub netns: String,
+    /// Whether it and the host may speak with each other: by its network's setting or its own.
+    pub host_access: bool,
     /// The container engine that manages it, and the engine's id of it, as in `docker:ID`.
     pub owner: Option<String>,
     /// `up`; `offered` while its engine has not taken it into its namespace yet; `gone` where its slave or its namespace is, `moved`
@@ -155,6 +159,7 @@ impl Report {
                 multicast_rate: spec.multicast_rate,
                 arp_suppress: spec.arp_suppress,
                 snat: spec.snat,
+                host_access: spec.host_access,
                 xdp: spec.xdp.unwrap_or(Xdp::Off),
                 mtu: spec.mtu,
                 subnets: spec
@@ -230,6 +235,7 @@ impl Report {
             link_local: endpoint.addresses.link_local,
             ifname: endpoint.ifname.to_string(),
             netns: endpoint.netns.label.clone(),
+            host_access: endpoint.host_access,
             owner: endpoint.owner.as_ref().map(ToString::to_string),
             state: self.endpoint_state(endpoint)?,
         })

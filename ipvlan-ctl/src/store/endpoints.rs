@@ -58,8 +58,9 @@ impl Store {
         let write = self.db.transaction()?;
         write.execute(
             "INSERT INTO endpoint
-                (slot, key, name, network, ifname, ifindex, netns_label, netns_path, netns_cookie, state, owner)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                (slot, key, name, network, ifname, ifindex, netns_label, netns_path, netns_cookie, state, owner,
+                 host_access)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             params![
                 endpoint.slot,
                 key_bytes(endpoint.key),
@@ -71,7 +72,8 @@ impl Store {
                 endpoint.netns.path.to_string_lossy(),
                 endpoint.netns.cookie.cast_signed(),
                 endpoint.state.as_str(),
-                endpoint.owner.as_ref().map(ToString::to_string)
+                endpoint.owner.as_ref().map(ToString::to_string),
+                endpoint.host_access
             ],
         )?;
         let Addresses { ipv4, ipv6, link_local } = endpoint.addresses;
@@ -166,5 +168,6 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
         },
         state: parsed(row, "state", State::from_text)?,
         owner: optional(row, "owner", Owner::from_text)?,
+        host_access: row.get("host_access")?,
     })
 }

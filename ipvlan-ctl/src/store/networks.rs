@@ -92,8 +92,8 @@ impl Store {
         }
         let id: u32 = write.query_row(
             "INSERT INTO network (name, parent, flag, internal, mtu, state, multicast, multicast_rate, labels,
-                                  owner, arp_suppress, snat)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) RETURNING id",
+                                  owner, arp_suppress, snat, host_access)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) RETURNING id",
             params![
                 spec.name.as_str(),
                 parent.slot,
@@ -106,7 +106,8 @@ impl Store {
                 json(&spec.labels),
                 spec.owner.as_ref().map(ToString::to_string),
                 spec.arp_suppress.as_str(),
-                spec.snat.as_str()
+                spec.snat.as_str(),
+                spec.host_access
             ],
             |row| row.get(0),
         )?;
@@ -209,6 +210,7 @@ fn read_network(row: &Row<'_>) -> rusqlite::Result<Network> {
             multicast_rate: row.get("multicast_rate")?,
             arp_suppress: parsed(row, "arp_suppress", ArpSuppress::from_text)?,
             snat: parsed(row, "snat", Snat::from_text)?,
+            host_access: row.get("host_access")?,
             xdp: Some(parsed(row, "xdp", Xdp::from_text)?),
             mtu: row.get("mtu")?,
             pools: Vec::new(),

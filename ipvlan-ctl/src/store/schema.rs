@@ -98,6 +98,10 @@ ALTER TABLE network ADD COLUMN arp_suppress TEXT NOT NULL DEFAULT 'on';
     "
 ALTER TABLE network ADD COLUMN snat TEXT NOT NULL DEFAULT 'off';
 ",
+    "
+ALTER TABLE network ADD COLUMN host_access INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE endpoint ADD COLUMN host_access INTEGER NOT NULL DEFAULT 0;
+",
 ];
 
 /// The version that this program writes.

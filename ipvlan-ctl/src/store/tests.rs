@@ -52,6 +52,7 @@ pub(crate) fn endpoint(slot: Slot, name: &str, network: u32, ipv4: &str) -> Endp
         netns: NetnsRef { label: "red".into(), path: "/run/netns/red".into(), cookie: u64::MAX - 1 },
         state: State::Creating,
         owner: None,
+        host_access: false,
     }
 }
 

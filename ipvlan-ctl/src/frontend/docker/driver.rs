@@ -10,7 +10,7 @@ use super::message::{
     CreateEndpoint, CreateNetwork, Endpoint, InterfaceName, IpamData, Join, Joined, Network, StaticRoute,
 };
 use crate::{
-    model::{Engine, Invalid, NetworkSpec, Owner, RawNetwork},
+    model::{Engine, Invalid, NetworkSpec, Owner, RawNetwork, parse_switch},
     service::{AttachRequest, DefaultRoute, Error, Offered, Root, Session},
 };
 
@@ -20,6 +20,8 @@ const PREFIX: &str = "eth";
 const SHORT: usize = 12;
 /// Keys of Docker's own for what has another one here.
 const MTU: &str = "com.docker.network.driver.mtu";
+/// The one option that an endpoint has of its own.
+const HOST_ACCESS: &str = "host_access";
 
 /// Why a call can't be done.
 #[derive(Debug, thiserror::Error)]
@@ -182,6 +184,7 @@ impl Calls<'_> {
                 name: Some(short(&owner.id)),
                 ip: address("ipv4", true, &interface.address)?,
                 ip6: address("ipv6", false, &interface.address_ipv6)?,
+                host_access: parse_switch(HOST_ACCESS, request.user_option(HOST_ACCESS), false)?,
                 ..AttachRequest::default()
             };
             if session.endpoint_of(&owner)?.is_none() {

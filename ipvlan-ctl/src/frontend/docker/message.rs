@@ -78,6 +78,15 @@ pub(super) struct CreateEndpoint {
     pub(super) endpoint: Endpoint,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) interface: Interface,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) options: Map<String, Value>,
+}
+
+impl CreateEndpoint {
+    /// The user's `--driver-opt KEY=VALUE`; other options of that name aren't texts.
+    pub(super) fn user_option(&self, key: &str) -> Option<&str> {
+        self.options.get(key)?.as_str()
+    }
 }
 
 /// What Docker has chosen for an endpoint; the addresses have a prefix length.

@@ -28,6 +28,7 @@ const fn weight(kind: Kind) -> Severity {
         Kind::ParentGone
         | Kind::NetnsGone
         | Kind::SlaveGone
+        | Kind::HostRoute
         | Kind::StrayEntry
         | Kind::StrayPin
         | Kind::StrayMaps => Severity::Low,

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{
     Error, Report,
+    host_access::unreached,
     parent::device,
     progress,
     slave::{self, Inside},
@@ -49,6 +50,8 @@ text_enum!(
         StrayEntry = "stray-entry",
         /// The maps have other addresses of the host's than it has on a parent.
         HostAddress = "host-address",
+        /// The host has no route to an endpoint with host access.
+        HostRoute = "host-route",
         /// Links are pinned for a slot that nobody has.
         StrayPin = "stray-pin",
         /// The maps are there, and no network.
@@ -99,6 +102,7 @@ pub(super) enum Mend {
     ParentEntry(Slot),
     Programs(Slot),
     Entries(Slot),
+    Host(Slot),
     DropSlot(Slot),
     DropAddress(Slot, IpAddr),
     DropPins(Slot),
@@ -146,6 +150,7 @@ impl Report {
         for parent in &self.parents {
             self.survey_parent(parent, &netlink, &mut findings)?;
         }
+        self.survey_host_access(&netlink, &mut findings)?;
         let slaves = self.slaves(&netlink)?;
         for (done, endpoint) in self.endpoints.iter().enumerate() {
             progress::note("look at", done, self.endpoints.len(), format!("endpoint {}", endpoint.name));
@@ -266,6 +271,19 @@ impl Report {
         if !inside.netns.run(|| dataplane.endpoint_is_enforced(endpoint.slot, endpoint.ifindex))?? {
             let (found, mend) = ("a program of its slave is missing", Mend::Programs(endpoint.slot));
             findings.push(Finding::new(Kind::SlaveUnenforced, object, found, PUT_PROGRAMS_BACK, mend));
+        }
+        Ok(())
+    }
+
+    fn survey_host_access(&self, netlink: &Netlink, findings: &mut Vec<Finding>) -> Result<(), Error> {
+        for endpoint in self.endpoints.iter().filter(|endpoint| endpoint.is_complete()) {
+            let Some(parent) = self.parent(endpoint.parent) else { continue };
+            for (_, address) in unreached(netlink, endpoint, parent)? {
+                let object = named("endpoint", &endpoint.name);
+                let found = format!("the host has no route to its address {address} by {}", parent.name);
+                let mend = Mend::Host(endpoint.slot);
+                findings.push(Finding::new(Kind::HostRoute, object, found, "add the route", mend));
+            }
         }
         Ok(())
     }
