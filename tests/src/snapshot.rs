@@ -8,7 +8,10 @@ use serde_json::Value;
 
 use crate::{Netns, Sandbox, netns::run};
 
-/// Links, queueing disciplines, filters, TCX programs, pins and rows, one line each.
+/// What `ipvlan-ctl` marks its routes on the host with.
+const ROUTES: u8 = 118;
+
+/// Links, queueing disciplines, filters, TCX programs, routes of ours, pins and rows, one line each.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Snapshot(BTreeSet<String>);
 
@@ -73,6 +76,10 @@ fn devices(netns: &Netns, lines: &mut BTreeSet<String>) -> Result<()> {
                 lines.insert(format!("{at} tcx {side}: program {}", program.id()));
             }
         }
+    }
+    for family in ["-4", "-6"] {
+        let routes = netns.ip(&format!("{family} route show proto {ROUTES}"))?;
+        lines.extend(routes.lines().map(|route| format!("{} {family}: {route}", netns.name())));
     }
     let qdiscs = netns.tc("qdisc show")?;
     lines.extend(qdiscs.lines().map(|qdisc| format!("{}: {qdisc}", netns.name())));

@@ -211,6 +211,18 @@ impl Sandbox {
     /// # Errors
     /// Fails if ip(8) or `ipvlan-ctl` does.
     pub fn endpoint(&self, network: &Network, name: &str, host: u8) -> Result<Endpoint> {
+        self.make_endpoint(network, name, host, false)
+    }
+
+    /// The same with host access of its own; stock ipvlan has none.
+    ///
+    /// # Errors
+    /// Fails if ip(8) or `ipvlan-ctl` does.
+    pub fn granted_endpoint(&self, network: &Network, name: &str, host: u8) -> Result<Endpoint> {
+        self.make_endpoint(network, name, host, true)
+    }
+
+    fn make_endpoint(&self, network: &Network, name: &str, host: u8, granted: bool) -> Result<Endpoint> {
         let endpoint = Endpoint {
             name: name.to_owned(),
             netns: self.netns(name)?,
@@ -229,6 +241,9 @@ impl Sandbox {
                 );
                 if network.has_ipv6() {
                     words += &format!(" --ip6 {}", endpoint.ipv6);
+                }
+                if granted {
+                    words += " --host-access";
                 }
                 self.act(&words)?;
             }
@@ -354,6 +369,9 @@ fn create(network: &Network) -> String {
     }
     if let Some(rate) = network.multicast_rate {
         words += &format!(" -o multicast_rate={rate}");
+    }
+    if network.host_access {
+        words += " --host-access";
     }
     if network.asks_all {
         words += " -o arp_suppress=off";

@@ -31,6 +31,8 @@ pub struct Network {
     pub asks_all: bool,
     /// With the host's NAT.
     pub snat: bool,
+    /// With host access.
+    pub host_access: bool,
 }
 
 impl Network {
@@ -50,6 +52,7 @@ impl Network {
             ipv4_only: false,
             asks_all: false,
             snat: false,
+            host_access: false,
         }
     }
 
@@ -123,6 +126,12 @@ impl Network {
     #[must_use]
     pub const fn asking_all(self) -> Self {
         Self { asks_all: true, ..self }
+    }
+
+    /// The same with `--host-access`.
+    #[must_use]
+    pub const fn host_access(self) -> Self {
+        Self { host_access: true, ..self }
     }
 
     /// Whether it has IPv6, which an internal network may not have in modes l3 and l3s.

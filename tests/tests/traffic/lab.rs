@@ -58,6 +58,12 @@ impl Lab {
         Ok(Self { sandbox, endpoints, stats })
     }
 
+    /// Makes an endpoint with host access of its own.
+    pub(crate) fn grant(&mut self, network: &Network, name: &str, host: u8) -> Result<()> {
+        self.endpoints.push(self.sandbox.granted_endpoint(network, name, host)?);
+        self.recount()
+    }
+
     #[expect(clippy::expect_used, reason = "a test that misspells its own endpoint has no way on")]
     pub(crate) fn endpoint(&self, name: &str) -> &Endpoint {
         self.endpoints.iter().find(|endpoint| endpoint.name == name).expect("an endpoint of this lab")

@@ -8,6 +8,7 @@ mod capacity;
 mod changed;
 mod crowd;
 mod duplicates;
+mod host_access;
 mod host_addresses;
 mod isolation;
 mod kill_points;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         capacity::tests(),
         changed::tests(),
         duplicates::tests(),
+        host_access::tests(),
         host_addresses::tests(),
         reconcile::tests(),
         kill_points::tests(),
