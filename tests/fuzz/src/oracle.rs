@@ -229,7 +229,10 @@ fn to_endpoint(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
         let request = Request::read(input.frame).ok_or("only requests are answered")?;
         keep(to_one || is_group(&ethernet), "asked of the endpoint, or of all")?;
         keep(is_granted(world, target(&request)), "answered for whom the host may reach")?;
-        let due = world.seal_of_host(FIRST, &request.reply(MAC));
+        // The flag that a parent never has: what of its seals is routed.
+        let mut parent = input.identity().entry;
+        parent.flags &= !L3;
+        let due = seal_of_host(&parent, &request.reply(MAC)).unwrap_or_default();
         return keep((slot, seal) == (input.me, due), "under the host's seal");
     }
     let due = seal_of_host(&input.identity().entry, input.frame).unwrap_or_default();
