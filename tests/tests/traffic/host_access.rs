@@ -3,8 +3,6 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     process::{Command, Stdio},
-    thread,
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -69,27 +67,28 @@ fn ping_each_other(lab: &Lab, endpoint: &Endpoint) -> Result<()> {
 /// Megabits in a second of iperf3's TCP.
 fn tcp(from: &Netns, to: &Netns, address: IpAddr) -> Result<f64> {
     let address = address.to_string();
-    let mut server = Command::new("iperf3");
-    let mut server = to.spawn(server.args(["-s", "-1", "-B", &address]).stdout(Stdio::null()))?;
-    let mut client = Command::new("iperf3");
-    client.args(["-J", "-n", "32M", "-c", &address]);
-    let mut output = from.output(&mut client)?;
-    for _ in 0..100 {
-        if output.status.success() {
-            break;
-        }
-        // The server may not listen yet.
-        thread::sleep(Duration::from_millis(200));
-        output = from.output(&mut client)?;
-    }
-    let report: Value = serde_json::from_slice(&output.stdout).context("read iperf3's JSON")?;
-    if !output.status.success() {
+    let mut server =
+        to.spawn(Command::new("iperf3").args(["-s", "-1", "-B", &address]).stdout(Stdio::null()))?;
+    let report = client(from, to, &address);
+    if report.is_err() {
         server.kill()?;
     }
     server.wait()?;
-    ensure!(output.status.success(), "iperf3 from {} to {address}: {}", from.name(), report["error"]);
+    let report = report.with_context(|| format!("iperf3 from {} to {address}", from.name()))?;
     let bits = report["end"]["sum_received"]["bits_per_second"].as_f64();
     Ok(bits.context("no rate in iperf3's JSON")? / 1e6)
+}
+
+fn client(from: &Netns, to: &Netns, address: &str) -> Result<Value> {
+    eventually("the server listens", || {
+        let listening = to.output(Command::new("ss").args(["-H", "-tln", "sport = 5201"]))?;
+        Ok(!listening.stdout.is_empty())
+    })?;
+    let words = ["-J", "-n", "32M", "--connect-timeout", "5000", "-c", address];
+    let output = from.output(Command::new("iperf3").args(words))?;
+    let report: Value = serde_json::from_slice(&output.stdout).context("read its JSON")?;
+    ensure!(output.status.success(), "{}", report["error"]);
+    Ok(report)
 }
 
 fn both_ways(mode: &'static str) -> Result<()> {
@@ -116,7 +115,10 @@ fn both_ways(mode: &'static str) -> Result<()> {
     );
     let (sent, received) = rise(PARENT)?;
     ensure!(sent < 1 << 20 && received < 1 << 20, "as the wire's count {sent} and {received} bytes");
-    let rises = lab.rises()?;
+    // The host's last acknowledgements over IPv6 have no socket to know them by, and no route of their own either (Linux 6.1, 6.12).
+    let is_known = mode == "l2";
+    let mut rises = lab.rises()?;
+    rises.retain(|it| is_known || it.reason != DropReason::Unsealed.name() || it.charged != PARENT);
     ensure!(rises.is_empty(), "drops were counted: {rises:?}");
     is_made_sure_of(&lab, g)
 }
