@@ -4,11 +4,11 @@ use crate::{
     DropReason, Identity, Slot, SlotEntry, Verdict,
     packet::{Ethernet, Frame, Metadata, Origin, Packet},
     resolve,
-    seal::{seal, seal_of_host},
+    seal::{Behalf, seal, seal_for},
     sender,
     tables::Tables,
     types::{HOST_ACCESS, INTERNAL, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, SNAT, VEPA},
-    verdict::{Judged, is_of_host, open, refuse, refuse_isolated, sealed, sealed_by},
+    verdict::{Judged, open, refuse, refuse_isolated, sealed, sealed_by, sealed_for},
 };
 
 /// The host filter, and what may come in from the wire.
@@ -19,11 +19,15 @@ pub(crate) fn parent_ingress<P: Packet + ?Sized>(
     me: &Identity,
     tables: &impl Tables,
 ) -> Judged {
-    if let Some(sender) = sealed_by(frame, metadata, tables) {
-        return to_host(frame, metadata, sender, me, tables);
-    }
-    if metadata.tc_index == me.slot && is_of_host(frame.packet, metadata.hash, &me.entry) {
-        return from_host(frame, me, tables);
+    // What the wire sends is sealed for endpoints alone, and so in the parent's name only the host's comes here.
+    let is_hosts = metadata.tc_index == me.slot;
+    let behalf = if is_hosts { Behalf::Host } else { Behalf::Slot };
+    if let Some(sender) = sealed_for(behalf, frame, metadata, tables) {
+        return if is_hosts {
+            from_host(frame, me, tables)
+        } else {
+            to_host(frame, metadata, sender, me, tables)
+        };
     }
     if me.entry.flags & VEPA != 0 && frame.ethernet.source == me.mac {
         return hairpin(frame, me, tables);
@@ -57,7 +61,7 @@ fn to_host<P: Packet + ?Sized>(
     me: &Identity,
     tables: &impl Tables,
 ) -> Judged {
-    if sender.flags & HOST_ACCESS == 0 || !is_for_host(frame.packet, me.parent, tables) {
+    if sender.flags & HOST_ACCESS == 0 || destination(frame.packet, me.parent, tables) != me.parent {
         return refuse(metadata.tc_index, DropReason::HostFilter);
     }
     match sender::link(frame, metadata, &me.mac)
@@ -69,20 +73,21 @@ fn to_host<P: Packet + ?Sized>(
     }
 }
 
-/// Its own function, which leaves the verifier one bit: it would otherwise walk through all that follows for each kind of address.
+/// Who on the parent holds the destination; 0 for nobody. Its own function, which leaves the verifier one number: it would otherwise
+/// walk through all that follows for each kind of address.
 #[inline(never)]
-fn is_for_host<P: Packet + ?Sized>(packet: &P, parent: Slot, tables: &impl Tables) -> bool {
+fn destination<P: Packet + ?Sized>(packet: &P, parent: Slot, tables: &impl Tables) -> Slot {
     let claim = Frame::parse(packet).ok().and_then(|frame| frame.claim());
-    claim.is_some_and(|claim| claim.destination_holder(parent, tables) == Some(parent))
+    claim.and_then(|it| it.destination_holder(parent, tables)).unwrap_or_default()
 }
 
 /// What has turned round at the parent's egress: the host's to an endpoint, or what was answered to it in an endpoint's name.
 #[inline(always)]
 fn from_host<P: Packet + ?Sized>(frame: &Frame<'_, P>, me: &Identity, tables: &impl Tables) -> Judged {
-    let receiver = frame.claim().and_then(|claim| claim.destination_endpoint(me.parent, tables));
-    let Some(slot) = receiver else {
+    let slot = destination(frame.packet, me.parent, tables);
+    if slot == 0 || slot == me.parent {
         return Ok(Verdict::Admit { receiver: None });
-    };
+    }
     match tables.slot(slot).map_or(0, |entry| entry.flags) & (HOST_ACCESS | L3S) {
         HOST_ACCESS => Ok(Verdict::Pass),
         0 | L3S => refuse(slot, DropReason::HostFilter),
@@ -205,24 +210,43 @@ fn to_endpoint<P: Packet + ?Sized>(
     me: &Identity,
     tables: &impl Tables,
 ) -> Option<Verdict> {
-    let Ethernet { source, destination, .. } = frame.ethernet;
-    let is_group = frame.ethernet.is_group();
-    if source != me.mac || (destination != me.mac && !is_group) {
+    let Ethernet { source, destination, ethertype } = frame.ethernet;
+    if source != me.mac || (destination != me.mac && !frame.ethernet.is_group()) {
         return None;
     }
-    if metadata.vlan.is_some() || metadata.protocol != frame.ethernet.ethertype {
+    if metadata.vlan.is_some() || metadata.protocol != ethertype || !metadata.origin.is_hosts() {
         return None;
     }
-    let claim = frame.claim()?;
-    if claim.source_holder(me.parent, tables) != Some(me.parent) || !metadata.origin.is_hosts() {
-        return None;
+    let way = way_to_endpoint(frame.packet, me, tables);
+    match (way & TURN != 0, way as u32) {
+        (_, 0) => None,
+        (true, seal) => Some(Verdict::Turn { seal }),
+        (false, seal) => Some(Verdict::Answer { slot: me.slot, seal }),
     }
-    if let Some(seal) = resolve::by_host(frame, me, tables) {
-        return Some(Verdict::Answer { slot: me.slot, seal });
+}
+
+/// In what [`way_to_endpoint`] says.
+const TURN: u64 = 1 << 32;
+
+/// The seal of what the host's frame becomes, and whether it turns round as it is; 0 where it is for no endpoint that the host may speak
+/// to. Its own function, as [`destination`].
+#[inline(never)]
+fn way_to_endpoint<P: Packet + ?Sized>(packet: &P, me: &Identity, tables: &impl Tables) -> u64 {
+    let Ok(frame) = Frame::parse(packet) else { return 0 };
+    let Some(claim) = frame.claim().filter(|it| it.source_holder(me.parent, tables) == Some(me.parent))
+    else {
+        return 0;
+    };
+    if let Some(seal) = resolve::by_host(&frame, me, tables) {
+        return u64::from(seal);
     }
-    let receiver = claim.destination_endpoint(me.parent, tables).filter(|_| !is_group);
-    let granted = tables.slot(receiver?)?.flags & HOST_ACCESS != 0;
-    granted.then(|| Verdict::Turn { seal: seal_of_host(frame, &me.entry) })
+    let receiver = claim.destination_endpoint(me.parent, tables).filter(|_| !frame.ethernet.is_group());
+    match receiver.and_then(|slot| tables.slot(slot)) {
+        Some(entry) if entry.flags & HOST_ACCESS != 0 => {
+            TURN | u64::from(seal_for(Behalf::Host, &frame, &me.entry))
+        }
+        _ => 0,
+    }
 }
 
 /// What an endpoint sends to the wire.
@@ -271,7 +295,8 @@ pub(crate) fn loopback_egress<P: Packet + ?Sized>(
         if !is_on(sender, metadata.tc_index, me, tables) {
             return Ok(Verdict::Pass);
         }
-        let Some(claim) = frame.claim().filter(|_| is_for_host(frame.packet, me.parent, tables)) else {
+        let is_for_host = destination(frame.packet, me.parent, tables) == me.parent;
+        let Some(claim) = frame.claim().filter(|_| is_for_host) else {
             return refuse(metadata.tc_index, DropReason::HostFilter);
         };
         return if claim.is_from(sender) {

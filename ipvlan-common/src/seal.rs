@@ -27,50 +27,81 @@ pub enum Behalf {
 /// The seal of a frame of `sender`.
 #[inline(always)]
 pub fn seal<P: Packet + ?Sized>(frame: &Frame<'_, P>, sender: &SlotEntry) -> u32 {
-    seal_for(frame, sender, Behalf::Slot)
+    seal_for(Behalf::Slot, frame, sender)
 }
 
-/// The seal of a frame of the host's to an endpoint of `parent`.
+/// The seal of a frame on somebody's behalf, under the key of `sender`.
 #[inline(always)]
-pub fn seal_of_host<P: Packet + ?Sized>(frame: &Frame<'_, P>, parent: &SlotEntry) -> u32 {
-    seal_for(frame, parent, Behalf::Host)
+pub fn seal_for<P: Packet + ?Sized>(behalf: Behalf, frame: &Frame<'_, P>, sender: &SlotEntry) -> u32 {
+    Unfinished::of(frame, sender).on(behalf)
 }
 
+/// On whose behalf `sender` has put the seal `hash` on a frame; `None` where it is no seal of it.
 #[inline(always)]
-fn seal_for<P: Packet + ?Sized>(frame: &Frame<'_, P>, sender: &SlotEntry, behalf: Behalf) -> u32 {
-    let mut hash = SipHash13::new(sender.key);
-    // The host routes it: it gets new MACs, and NAT may change the source.
-    let routed = sender.flags & L3 != 0;
-    let mask = if routed { 0 } else { !0 };
-    let shown = |source: [u8; 4]| if routed { [0; 4] } else { source };
-    // Where the addresses are, whether or not the rest holds: what to make of that is for others to say.
-    match frame.ethernet.ethertype {
-        packet::ARP => {
-            let addresses = (frame.packet.load(Arp::SENDER), frame.packet.load(Arp::TARGET));
-            if let (Some(sender), Some(target)) = addresses {
-                hash.write(pair(shown(sender), target));
+pub(crate) fn behalf<P: Packet + ?Sized>(
+    frame: &Frame<'_, P>,
+    sender: &SlotEntry,
+    hash: u32,
+) -> Option<Behalf> {
+    let unfinished = Unfinished::of(frame, sender);
+    [Behalf::Slot, Behalf::Host].into_iter().find(|&behalf| unfinished.on(behalf) == hash)
+}
+
+/// The seal but for whose behalf it is made on.
+#[derive(Clone, Copy)]
+struct Unfinished {
+    hash: SipHash13,
+    mac: Mac,
+    ethertype: u16,
+}
+
+impl Unfinished {
+    #[inline(always)]
+    fn of<P: Packet + ?Sized>(frame: &Frame<'_, P>, sender: &SlotEntry) -> Self {
+        let mut hash = SipHash13::new(sender.key);
+        // The host routes it: it gets new MACs, and NAT may change the source.
+        let routed = sender.flags & L3 != 0;
+        let mask = if routed { 0 } else { !0 };
+        let shown = |source: [u8; 4]| if routed { [0; 4] } else { source };
+        // Where the addresses are, whether or not the rest holds: what to make of that is for others to say.
+        match frame.ethernet.ethertype {
+            packet::ARP => {
+                let addresses = (frame.packet.load(Arp::SENDER), frame.packet.load(Arp::TARGET));
+                if let (Some(sender), Some(target)) = addresses {
+                    hash.write(pair(shown(sender), target));
+                }
             }
-        }
-        packet::IPV4 => {
-            if let Some([a, b, c, d, destination @ ..]) = frame.packet.load::<8>(Ipv4::ADDRESSES) {
-                hash.write(pair(shown([a, b, c, d]), destination));
+            packet::IPV4 => {
+                if let Some([a, b, c, d, destination @ ..]) = frame.packet.load::<8>(Ipv4::ADDRESSES) {
+                    hash.write(pair(shown([a, b, c, d]), destination));
+                }
             }
-        }
-        packet::IPV6 => {
-            if let Some(addresses) = frame.packet.load::<32>(Ipv6::ADDRESSES) {
-                hash.write(mask & word(&addresses, 0));
-                hash.write(mask & word(&addresses, 8));
-                hash.write(word(&addresses, 16));
-                hash.write(word(&addresses, 24));
+            packet::IPV6 => {
+                if let Some(addresses) = frame.packet.load::<32>(Ipv6::ADDRESSES) {
+                    hash.write(mask & word(&addresses, 0));
+                    hash.write(mask & word(&addresses, 8));
+                    hash.write(word(&addresses, 16));
+                    hash.write(word(&addresses, 24));
+                }
             }
+            _ => {}
         }
-        _ => {}
+        if !routed && frame.ethernet.is_group() {
+            hash.write(digest(frame.packet, sender.key));
+        }
+        let mac = if routed { [0; 6] } else { frame.ethernet.destination };
+        Self { hash, mac, ethertype: frame.ethernet.ethertype }
     }
-    if !routed && frame.ethernet.is_group() {
-        hash.write(digest(frame.packet, sender.key));
+
+    #[inline(always)]
+    fn on(self, behalf: Behalf) -> u32 {
+        let mut last = [0; 7];
+        last[..self.mac.len()].copy_from_slice(&self.mac);
+        last[self.mac.len()] = kind(self.ethertype) | behalf as u8;
+        let seal = self.hash.finish(last) as u32;
+        // 0 is no hash: what was sealed shows that it was, whatever is made of it afterwards.
+        if seal == 0 { 1 } else { seal }
     }
-    let mac = if routed { [0; 6] } else { frame.ethernet.destination };
-    finish(hash, mac, frame.ethernet.ethertype, behalf)
 }
 
 /// The seal of an ARP message, with its Ethernet header, from `source` to the one receiver at `mac`.
@@ -83,7 +114,7 @@ pub(crate) fn seal_arp(
 ) -> u32 {
     let mut hash = SipHash13::new(sender.key);
     hash.write(pair(source, destination));
-    finish(hash, mac, packet::ARP, behalf)
+    Unfinished { hash, mac, ethertype: packet::ARP }.on(behalf)
 }
 
 /// The seal of an IPv6 packet from `source` to the one receiver at `mac`.
@@ -99,22 +130,12 @@ pub(crate) fn seal_ipv6(
         hash.write(word(&address, 0));
         hash.write(word(&address, 8));
     }
-    finish(hash, mac, packet::IPV6, behalf)
+    Unfinished { hash, mac, ethertype: packet::IPV6 }.on(behalf)
 }
 
 #[inline(always)]
 fn pair(source: [u8; 4], destination: [u8; 4]) -> u64 {
     u64::from(u32::from_le_bytes(source)) << 32 | u64::from(u32::from_le_bytes(destination))
-}
-
-#[inline(always)]
-fn finish(hash: SipHash13, mac: Mac, ethertype: u16, behalf: Behalf) -> u32 {
-    let mut last = [0; 7];
-    last[..mac.len()].copy_from_slice(&mac);
-    last[mac.len()] = kind(ethertype) | behalf as u8;
-    let seal = hash.finish(last) as u32;
-    // 0 is no hash: what was sealed shows that it was, whatever is made of it afterwards.
-    if seal == 0 { 1 } else { seal }
 }
 
 /// Tells apart what may be sealed as the same bytes. Of other EtherTypes only the wire's broadcasts are, whole.
@@ -151,6 +172,7 @@ fn digest<P: Packet + ?Sized>(packet: &P, key: Key) -> u64 {
 }
 
 /// SipHash-1-3 of words and a last seven bytes, a pseudorandom function made for short inputs (Aumasson and Bernstein, 2012).
+#[derive(Clone, Copy)]
 pub struct SipHash13 {
     v: [u64; 4],
     bytes: u64,

@@ -5,7 +5,7 @@ use crate::{
     packet::{self, Frame, Metadata, Origin, Packet},
     parent::{loopback_egress, parent_egress, parent_ingress, parent_xdp},
     resolve,
-    seal::{seal, seal_of_host},
+    seal::{Behalf, behalf, seal, seal_for},
     sender,
     tables::Tables,
     types::{HOST_ACCESS, INTERNAL, L3, MULTICAST_LOCAL, MULTICAST_OFF, PRIVATE, ROUTES, WIRE},
@@ -180,12 +180,15 @@ fn slave_ingress<P: Packet + ?Sized>(
     me: &Identity,
     tables: &impl Tables,
 ) -> Judged {
-    let Some(sender) = sealed_by(frame, metadata, tables) else {
-        let is_hosts = me.entry.flags & HOST_ACCESS != 0
-            && metadata.tc_index == me.parent
-            && tables.slot(me.parent).is_some_and(|parent| is_of_host(frame.packet, metadata.hash, parent));
-        return if is_hosts { Ok(Verdict::Open) } else { refuse(me.slot, DropReason::Unsealed) };
+    let Some(sender) = named(metadata, tables) else {
+        return refuse(me.slot, DropReason::Unsealed);
     };
+    let is_parent = metadata.tc_index == me.parent;
+    match behalf(frame, sender, metadata.hash) {
+        Some(Behalf::Slot) => {}
+        Some(Behalf::Host) if is_parent && me.entry.flags & HOST_ACCESS != 0 => return Ok(Verdict::Open),
+        _ => return refuse(me.slot, DropReason::Unsealed),
+    }
     if sender.flags & WIRE != 0 {
         return from_wire(frame, me, tables);
     }
@@ -224,14 +227,24 @@ pub(crate) fn sealed_by<'a, P: Packet + ?Sized>(
     metadata: &Metadata<impl Origin>,
     tables: &'a impl Tables,
 ) -> Option<&'a SlotEntry> {
-    tables.slot(metadata.tc_index).filter(|entry| entry.key != [0; 2] && seal(frame, entry) == metadata.hash)
+    sealed_for(Behalf::Slot, frame, metadata, tables)
 }
 
-/// Whether the seal proves that the host sent it to an endpoint of `parent`. Its own function: seldom needed, and to the verifier one
-/// bit.
-#[inline(never)]
-pub(crate) fn is_of_host<P: Packet + ?Sized>(packet: &P, hash: u32, parent: &SlotEntry) -> bool {
-    Frame::parse(packet).is_ok_and(|frame| parent.key != [0; 2] && seal_of_host(&frame, parent) == hash)
+/// The same on somebody's behalf.
+#[inline(always)]
+pub(crate) fn sealed_for<'a, P: Packet + ?Sized>(
+    behalf: Behalf,
+    frame: &Frame<'_, P>,
+    metadata: &Metadata<impl Origin>,
+    tables: &'a impl Tables,
+) -> Option<&'a SlotEntry> {
+    named(metadata, tables).filter(|entry| seal_for(behalf, frame, entry) == metadata.hash)
+}
+
+/// Whom the seal, if it is one, is to prove.
+#[inline(always)]
+fn named<'a>(metadata: &Metadata<impl Origin>, tables: &'a impl Tables) -> Option<&'a SlotEntry> {
+    tables.slot(metadata.tc_index).filter(|entry| entry.key != [0; 2])
 }
 
 /// Accepts an endpoint's frame where it comes out, if it still is the sender's own.

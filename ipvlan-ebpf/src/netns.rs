@@ -51,19 +51,25 @@ impl Origin for Sender<'_> {
 /// Address of the netns of the socket that sent the frame; `None` where no socket did.
 #[inline(always)]
 pub(crate) fn of_socket(skb: *mut __sk_buff) -> Option<u64> {
+    Some(address(skb)).filter(|&netns| netns != 0)
+}
+
+/// The same, or 0. Its own function: a program's stack is short, and this takes a part that is seldom needed.
+#[inline(never)]
+fn address(skb: *mut __sk_buff) -> u64 {
     // SAFETY: the kernel hands every classifier a valid context.
     let field = unsafe { &raw const (*skb).__bindgen_anon_2.sk };
     // SAFETY: as above.
     let sock = unsafe { core::ptr::read_volatile(field) };
     if sock.is_null() {
-        return None;
+        return 0;
     }
     let mut words = [0u64; SKC_NET + 1];
     let size = size_of_val(&words) as u32;
     // SAFETY: the helper writes `size` bytes to `words`, or zeros where it can't read. From the start: the verifier lets nobody reckon
     // with a socket's address.
-    let result = unsafe { bpf_probe_read_kernel(words.as_mut_ptr().cast(), size, sock.cast_const().cast()) };
-    (result == 0).then_some(words[SKC_NET])
+    unsafe { bpf_probe_read_kernel(words.as_mut_ptr().cast(), size, sock.cast_const().cast()) };
+    words[SKC_NET]
 }
 
 /// The word at `place` of what the kernel has at `base`.

@@ -34,7 +34,10 @@ pub fn check(input: &Input<'_>, verdict: Verdict) -> Result<(), &'static str> {
             slot == input.me || sealed || reason == DropReason::Internal || is_claimed(input, &world, slot),
             "charged to who is known",
         )?;
-        return keep(reason != DropReason::Unsealed || sealed_by(input, &world).is_none(), "a seal counts");
+        // The wire's is for endpoints alone.
+        let is_wires = input.hook == Hook::ParentIngress && input.metadata.tc_index == input.me;
+        let counts = !is_wires && sealed_by(input, &world).is_some();
+        return keep(reason != DropReason::Unsealed || !counts, "a seal counts");
     }
     match input.hook {
         Hook::SlaveEgress => slave_egress(input, &world, verdict),
@@ -129,12 +132,13 @@ fn slave_ingress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
 }
 
 fn parent_ingress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
-    if let Some(sender) = sealed_by(input, world) {
+    let in_parents_name = input.metadata.tc_index == input.me;
+    if let Some(sender) = sealed_by(input, world).filter(|_| !in_parents_name) {
         keep(verdict == Verdict::Admit { receiver: None }, "for the host, and not counted as the wire's")?;
         to_host(input, world, sender)?;
         return own::check(input.frame, &input.metadata, sender);
     }
-    if input.metadata.tc_index == input.me && is_sealed_by_host(input, world) {
+    if in_parents_name && is_sealed_by_host(input, world) {
         return from_host(input, world, verdict);
     }
     let me = input.identity();

@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, sync::LazyLock};
 use ipvlan_common::{
     Identity, Slot, SlotEntry,
     packet::Frame,
-    seal::{self, seal},
+    seal::{Behalf, seal, seal_for},
     tables::Tables,
     types::{
         ASK_ALL, HOST_ACCESS, INTERNAL, Key, L3, L3S, MULTICAST_LOCAL, MULTICAST_OFF, Mac, PRIVATE, ROUTES,
@@ -66,7 +66,7 @@ pub(crate) fn seal_of(sender: &SlotEntry, frame: &[u8]) -> Option<u32> {
 
 /// The seal of the host's frame to an endpoint of `parent`; `None` where it is too short for one.
 pub(crate) fn seal_of_host(parent: &SlotEntry, frame: &[u8]) -> Option<u32> {
-    Frame::parse(frame).ok().map(|frame| seal::seal_of_host(&frame, parent))
+    Frame::parse(frame).ok().map(|frame| seal_for(Behalf::Host, &frame, parent))
 }
 
 /// The flags that a byte of the input turns round: the first eight, but what makes a parent of an endpoint, in whose place is that the

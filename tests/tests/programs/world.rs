@@ -10,6 +10,7 @@ use ipnet::Ipv4Net;
 use ipvlan_common::{
     Identity, Slot, SlotEntry,
     packet::Frame,
+    seal::{Behalf, seal_for},
     tables::Tables,
     types::{Key, Mac},
 };
@@ -124,7 +125,7 @@ pub(crate) fn seal(slot: Slot, frame: &[u8]) -> u32 {
 
 /// What the parent's programs leave on a frame of the host's to an endpoint.
 pub(crate) fn seal_of_host(frame: &[u8]) -> u32 {
-    Frame::parse(frame).map_or(0, |frame| ipvlan_common::seal::seal_of_host(&frame, &parent().entry()))
+    Frame::parse(frame).map_or(0, |frame| seal_for(Behalf::Host, &frame, &parent().entry()))
 }
 
 /// The parent.

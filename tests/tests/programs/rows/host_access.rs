@@ -486,7 +486,7 @@ fn pretended() -> Result<Vec<Row>> {
             PARENT,
             Stamp::Raw(PARENT, seal_of_wire),
             to(GRANTED)?,
-            drop_for(PARENT, HostFilter),
+            unsealed,
         ),
         row("the host's seal of another frame", ParentIngress, PARENT, replayed, to(GRANTED)?, unsealed),
         arrives("granted, a peer as the host", by(A), to(GRANTED)?, drop_for(A, SourceIpv4)),
