@@ -48,7 +48,7 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-const fn bypass(id: &'static str, what: &'static str, build: Build) -> Case {
+pub(super) const fn bypass(id: &'static str, what: &'static str, build: Build) -> Case {
     Class::Around.acts(id, what, BOTH, Act::Send(Door::Bypass, build), unsealed)
 }
 
@@ -57,7 +57,7 @@ const fn xdp(id: &'static str, what: &'static str, build: Build) -> Case {
 }
 
 /// To another endpoint.
-const fn inside(case: Case) -> Case {
+pub(super) const fn inside(case: Case) -> Case {
     let expect: fn(Setting) -> Expect = |setting| {
         let routed = setting.flag == Flag::Vepa && !setting.is_l2();
         if routed { Expect::pointless(ROUTED) } else { unsealed(setting) }

@@ -27,20 +27,20 @@ pub(super) const CASES: &[Case] = &[
         "forwarded-to-wire",
         "to the LAN as a stranger, forwarded and rewritten behind the egress program",
         BOTH,
-        |world, family, marker| forward(world, family, Who::Gateway, marker),
+        |world, family, marker| forward(world, family, (Who::Stranger, Who::Gateway), marker),
         |_| Expect::drop(&[Unsealed, Internal]),
     ),
     root(
         "forwarded-to-host",
         "into the host as a stranger, forwarded and rewritten behind the egress program",
         BOTH,
-        |world, family, marker| forward(world, family, Who::Host, marker),
+        |world, family, marker| forward(world, family, (Who::Stranger, Who::Host), marker),
         |_| Expect::drop(&[Unsealed, HostFilter, Internal]),
     ),
 ];
 
 /// Has the container forward its own frame, which it then gives another source and another `tc_index`.
-fn forward(world: &World, family: Family, to: Who, marker: &[u8]) -> Result<()> {
+pub(super) fn forward(world: &World, family: Family, (source, to): (Who, Who), marker: &[u8]) -> Result<()> {
     let container = &world.root.netns;
     let inside = Netns::create(format!("{}-inside", container.name()))?;
     container.ip(&format!(
@@ -72,12 +72,12 @@ fn forward(world: &World, family: Family, to: Who, marker: &[u8]) -> Result<()> 
         Family::V4 => ("ip", "ip", "ip4h and udp"),
         Family::V6 => ("ipv6", "ip6", "udp"),
     };
-    let stranger = world.address(family, Who::Stranger);
+    let source = world.address(family, source);
     // Where there is no TCX, our programs are on it already.
     let _already_there = container.tc(&format!("qdisc add dev {INTERFACE} clsact"));
     container.tc(&format!(
         "filter add dev {INTERFACE} egress protocol {protocol} prio 60000 matchall classid 1:7777 \
-         action pedit ex munge {header} src set {stranger} pipe action csum {sums} ok"
+         action pedit ex munge {header} src set {source} pipe action csum {sums} ok"
     ))?;
     let link = Link { source: SENDER_MAC, destination: INSIDE_MAC };
     let frame = world.udp(family, link, Who::Root, to, marker)?;

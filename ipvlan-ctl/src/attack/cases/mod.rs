@@ -3,6 +3,7 @@
 mod around;
 mod control;
 mod forwarded;
+mod granted;
 mod ip;
 mod link;
 mod neighbor;
@@ -28,8 +29,10 @@ pub(super) fn all() -> impl Iterator<Item = &'static Case> {
         ip::CASES,
         network::CASES,
         around::CASES,
+        granted::CASES,
         link::STORM,
         forwarded::CASES,
+        granted::BY_ROOT,
         root::CASES,
     ]
     .into_iter()

@@ -103,7 +103,7 @@ fn send(world: &World, interface: &str, frame: &[u8]) -> Result<()> {
     })
 }
 
-fn sibling(world: &World, frame: &[u8]) -> Result<()> {
+pub(super) fn sibling(world: &World, frame: &[u8]) -> Result<()> {
     let netns = &world.root.netns;
     if netns.ifindex(SIBLING).is_err() {
         let Setting { mode, flag, .. } = world.setting;
