@@ -2,6 +2,7 @@
 
 mod crowd;
 mod engine;
+mod host_access;
 mod inside;
 mod isolation;
 mod kinds;
@@ -48,7 +49,14 @@ fn main() -> ExitCode {
     if let Some(outcome) = inside::asked_for() {
         return outcome;
     }
-    let tests = [seed::tests(), isolation::tests(), kinds::tests(), survival::tests(), crowd::tests()];
+    let tests = [
+        seed::tests(),
+        isolation::tests(),
+        host_access::tests(),
+        kinds::tests(),
+        survival::tests(),
+        crowd::tests(),
+    ];
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     let conclusion = libtest_mimic::run(&arguments, tests.into_iter().flatten().collect());
     // A static isn't dropped.
