@@ -1,6 +1,6 @@
 //! The rules as a table: a frame at a hook, and what must become of it.
 
-mod host_access;
+mod from_host;
 mod modes;
 mod neighbour;
 mod parent;
@@ -8,6 +8,7 @@ mod receiver;
 mod replay;
 mod resolve;
 mod sender;
+mod to_host;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -219,7 +220,8 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
         modes::rows()?,
         replay::rows()?,
         resolve::rows()?,
-        host_access::rows()?,
+        to_host::rows()?,
+        from_host::rows()?,
     ];
     Ok(parts.into_iter().flatten().collect())
 }
