@@ -55,7 +55,7 @@ const EVERY: &str = "IPVLAN_KILL_EVERY";
 const MARK: &str = "event: ";
 const CREATE: &str = "network create --subnet 192.168.1.0/24 -o parent=eth0 db_net";
 const CREATE_DUMMY: &str = "network create --subnet 10.9.0.0/24 scratch";
-const ATTACH_A: &str = "attach db_net --netns {a} --name a --no-probe";
+const ATTACH_A: &str = "attach db_net --netns {a} --name a --no-probe --host-access";
 const ATTACH_B: &str = "attach db_net --netns {b} --name b --no-probe";
 
 /// A command that is killed, and what is around it. `{a}` and `{b}` stand for namespaces.
