@@ -47,7 +47,7 @@ fn main() -> anyhow::Result<()> {
         format!("building the programs with toolchain `{toolchain}`; run `cargo xtask setup` first")
     })?;
     let built = PathBuf::from(env::var_os("OUT_DIR").context("no OUT_DIR")?);
-    ["ipvlan", "prime", "bench"].into_iter().try_for_each(|object| strip(&built.join(object)))
+    ["ipvlan", "slave", "prime", "bench"].into_iter().try_for_each(|object| strip(&built.join(object)))
 }
 
 /// Takes DWARF out of an object: four fifths of it, and of no use to the kernel, which has BTF.

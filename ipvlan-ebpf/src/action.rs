@@ -17,9 +17,6 @@ use crate::{
 /// As TCX it reads "next", as a classifier "no opinion": other programs on the device still run.
 pub(crate) const GO_ON: i32 = TC_ACT_UNSPEC;
 
-/// Dropped, on nobody's account: of an endpoint that is no longer known, or was never made whole.
-pub(crate) const NOWHERE: i32 = TC_ACT_SHOT;
-
 /// Carries a verdict out and counts it.
 #[inline(always)]
 pub(crate) fn act(verdict: Verdict, hook: Hook, skb: *mut __sk_buff, me: &Identity) -> i32 {

@@ -3,52 +3,15 @@
 
 use core::ptr;
 
-use aya_ebpf::{bindings::__sk_buff, programs::TcContext};
+use aya_ebpf::bindings::__sk_buff;
 use ipvlan_common::{Hook, Identity, Slot, SlotEntry, Verdict, decide_request, types::LEAVES_REQUESTS};
 
 use crate::{
-    action,
-    maps::{Maps, SHARED, SLOTS},
+    maps::{Maps, SLOTS},
     metadata,
     packet::Frame,
+    shared::Words,
 };
-
-/// The index of a shared program in [`SHARED`].
-#[repr(u32)]
-pub(crate) enum Shared {
-    Egress,
-    Ingress,
-    Request,
-}
-
-/// What an endpoint's programs know of it that its slot doesn't: scratch words of the frame, which nobody between two programs can
-/// write.
-type Words = [u32; 4];
-
-/// Leaves the frame to a shared program. Where there is none, nothing passes.
-#[inline(always)]
-pub(crate) fn hand_over(ctx: &TcContext, me: &Identity, to: Shared) -> i32 {
-    let [a, b, c, d, e, f] = me.mac;
-    let [g, h] = me.pad;
-    let slots = bytemuck::cast([me.slot, me.parent]);
-    let words: Words =
-        [slots, me.group_interval, u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])];
-    for (index, word) in words.into_iter().enumerate() {
-        // SAFETY: the kernel hands every classifier a valid context, with five scratch words.
-        let scratch = unsafe { &raw mut (*ctx.skb.skb).cb[index] };
-        // SAFETY: as above; volatile, since the verifier refuses stores merged into one.
-        unsafe { ptr::write_volatile(scratch, word) };
-    }
-    call(ctx, to);
-    action::NOWHERE
-}
-
-/// Comes back only where there is no such program.
-#[inline(always)]
-pub(crate) fn call(ctx: &TcContext, program: Shared) {
-    // SAFETY: the elements are classifiers.
-    unsafe { SHARED.tail_call(ctx, program as u32) };
-}
 
 /// The same endpoint in a program that has left its requests to [`Shared::Request`].
 #[inline(always)]

@@ -1,4 +1,4 @@
-//! The programs: one entry point a hook, each parse → decide → act → count.
+//! The programs, but for the two of each slave's own (`slave.rs`): one entry point a hook, each parse → decide → act → count.
 #![no_std]
 #![no_main]
 #![expect(clippy::needless_pass_by_value, reason = "the classifier macro hands the context over by value")]
@@ -18,6 +18,7 @@ mod netns;
 mod packet;
 mod report;
 mod seal;
+mod shared;
 mod xdp;
 
 use aya_ebpf::{
@@ -25,26 +26,16 @@ use aya_ebpf::{
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
-use endpoint::Shared;
 use ipvlan_common::{Hook, Identity, Verdict};
-
-#[classifier]
-fn slave_egress(ctx: TcContext) -> i32 {
-    endpoint::hand_over(&ctx, &identity::load(), Shared::Egress)
-}
-
-#[classifier]
-fn slave_ingress(ctx: TcContext) -> i32 {
-    endpoint::hand_over(&ctx, &identity::load(), Shared::Ingress)
-}
+use shared::{NOWHERE, Shared};
 
 /// Called by all slaves' egress programs.
 #[classifier]
 fn endpoint_egress(ctx: TcContext) -> i32 {
     let skb = ctx.skb.skb;
-    let Some(me) = endpoint::identity(skb) else { return action::NOWHERE };
+    let Some(me) = endpoint::identity(skb) else { return NOWHERE };
     if ipvlan_common::resolve::asks(&packet::Frame::new(skb), &me, &maps::Maps) {
-        endpoint::call(&ctx, Shared::Request);
+        shared::call(&ctx, Shared::Request);
     }
     run(Hook::SlaveEgress, skb, &endpoint::leaves_requests(me))
 }
@@ -53,7 +44,7 @@ fn endpoint_egress(ctx: TcContext) -> i32 {
 #[classifier]
 fn endpoint_ingress(ctx: TcContext) -> i32 {
     let skb = ctx.skb.skb;
-    let Some(me) = endpoint::identity(skb) else { return action::NOWHERE };
+    let Some(me) = endpoint::identity(skb) else { return NOWHERE };
     run(Hook::SlaveIngress, skb, &me)
 }
 
@@ -61,7 +52,7 @@ fn endpoint_ingress(ctx: TcContext) -> i32 {
 #[classifier]
 fn endpoint_request(ctx: TcContext) -> i32 {
     let skb = ctx.skb.skb;
-    let Some(me) = endpoint::identity(skb) else { return action::NOWHERE };
+    let Some(me) = endpoint::identity(skb) else { return NOWHERE };
     carry_out(endpoint::judge_request(skb, &me), Hook::SlaveEgress, skb, &packet::Frame::new(skb), &me)
 }
 

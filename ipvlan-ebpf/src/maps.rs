@@ -4,12 +4,12 @@ use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     helpers::generated::bpf_ktime_get_ns,
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, ProgramArray, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use ipvlan_common::{
     Slot, SlotEntry,
     event::EventBudget,
-    schema::{ADDRESSES, DROP_COUNTERS, EVENT_BYTES, SHARED as SHARED_PROGRAMS, SLOTS as SLOT_COUNT},
+    schema::{ADDRESSES, DROP_COUNTERS, EVENT_BYTES, SLOTS as SLOT_COUNT},
     tables::{Tables, pay_group},
     types::{DropKey, Ipv4Key, Ipv6Key, Traffic},
 };
@@ -35,9 +35,6 @@ pub(crate) static EVENTS: RingBuf = RingBuf::pinned(EVENT_BYTES, 0);
 pub(crate) static MONITOR: Array<u64> = Array::pinned(1, 0);
 #[map]
 pub(crate) static EVENT_BUDGET: PerCpuArray<EventBudget> = PerCpuArray::pinned(1, 0);
-
-#[map]
-pub(crate) static SHARED: ProgramArray = ProgramArray::pinned(SHARED_PROGRAMS.len() as u32, 0);
 
 /// The maps as a verdict sees them.
 pub(crate) struct Maps;

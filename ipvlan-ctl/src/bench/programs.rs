@@ -73,9 +73,9 @@ pub(super) fn measure(root: &Root, quick: bool, step: &dyn Fn()) -> Result<Vec<P
 
 fn in_maps(mut dataplane: Dataplane, quick: bool, step: &dyn Fn()) -> Result<Vec<ProgramCost>, Error> {
     crowd::register(&mut dataplane, ENDPOINTS)?;
-    let own = dataplane.timed(&endpoint(0).identity())?;
+    let own = dataplane.timed(&endpoint(0).identity(), SLAVE_EGRESS)?;
     let parents = ipvlan_common::Identity { netns: dataplane.socket_netns()?, ..parent().identity() };
-    let parents = dataplane.timed(&parents)?;
+    let parents = dataplane.timed(&parents, PARENT_INGRESS)?;
     rounds_of(own, parents, quick, step).map_err(Error::Bench)
 }
 

@@ -54,7 +54,8 @@ pub(super) fn attach(
     if !has_tcx() {
         qdisc::ensure_clsact(ifname)?;
     }
-    let mut object = object::load(pins, identity)?;
+    let [(first, _), ..] = places else { return Ok(()) };
+    let mut object = object::load(pins, identity, first)?;
     for (name, side) in places {
         let program = object::program(&mut object, name)?;
         let attached = if has_tcx() {

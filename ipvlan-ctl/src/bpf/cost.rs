@@ -37,14 +37,16 @@ fn measure(pins: &Pins) -> Result<Vec<Cost>, BpfError> {
     const SLOT: Slot = 1;
     let mut identity = Identity { slot: SLOT, parent: SLOT, mac: [2, 0, 0, 0, 0, 1], ..Identity::default() };
     (identity.entry.ipv4, identity.entry.ipv6, identity.entry.key) = ([192, 0, 2, 1], [0xfd; 16], [1, 1]);
-    let mut object = object::load(pins, &identity)?;
+    let load = |program| object::load(pins, &identity, program);
+    let (mut slaves, mut others) = (load(schema::SLAVE_EGRESS)?, load(schema::PARENT_INGRESS)?);
     schema::PROGRAMS
         .into_iter()
         .chain(schema::SHARED)
         .map(|program| {
             let info = match program {
-                schema::PARENT_XDP => object::xdp(&mut object)?.info(),
-                _ => object::program(&mut object, program)?.info(),
+                schema::PARENT_XDP => object::xdp(&mut others)?.info(),
+                schema::SLAVE_EGRESS | schema::SLAVE_INGRESS => object::program(&mut slaves, program)?.info(),
+                _ => object::program(&mut others, program)?.info(),
             };
             let info = info.map_err(refused(program, "look at", None))?;
             Ok(Cost {

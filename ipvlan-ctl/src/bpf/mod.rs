@@ -288,7 +288,7 @@ impl Dataplane {
     /// Where the kernel refuses one.
     #[doc(hidden)]
     pub fn share(&self) -> Result<(), BpfError> {
-        let mut object = object::load(&self.pins, &Identity::default())?;
+        let mut object = object::load(&self.pins, &Identity::default(), schema::SHARED[0])?;
         let mut shared: ProgramArray<MapData> = tables::open(&self.pins, schema::SHARED_MAP)?;
         for (name, index) in schema::SHARED.into_iter().zip(0..) {
             let program = object::program(&mut object, name)?;
@@ -298,10 +298,10 @@ impl Dataplane {
         Ok(())
     }
 
-    /// The programs for `identity`, on the shared maps.
+    /// The object that has `program`, for `identity`, on the shared maps.
     #[doc(hidden)]
-    pub fn load(&self, identity: &Identity) -> Result<aya::Ebpf, BpfError> {
-        object::load(&self.pins, identity)
+    pub fn load(&self, identity: &Identity, program: &str) -> Result<aya::Ebpf, BpfError> {
+        object::load(&self.pins, identity, program)
     }
 
     /// Address of the calling thread's netns, as the parent's programs find it in a socket.

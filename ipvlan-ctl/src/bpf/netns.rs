@@ -15,7 +15,7 @@ const SK_BUFF: usize = 192;
 /// A test run gives its frame a socket of the caller's netns. The program looks where every kernel so far has the pointer; that
 /// it is there on this one too is shown by another netns giving another address.
 pub(super) fn of_sockets_here(pins: &Pins) -> Result<u64, BpfError> {
-    let mut object = object::load(pins, &Identity::default())?;
+    let mut object = object::load(pins, &Identity::default(), schema::SOCKET_NETNS)?;
     let program = &*object::program(&mut object, schema::SOCKET_NETNS)?;
     let elsewhere = std::thread::scope(|scope| {
         scope.spawn(|| unshare(CloneFlags::CLONE_NEWNET).ok().and_then(|()| run(program))).join()

@@ -10,6 +10,8 @@ use super::{BpfError, error::refused, pins::Pins, tables};
 
 /// The programs and the maps they share.
 static PROGRAMS: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ipvlan"));
+/// A slave's own: aya reads all of an object, whatever is loaded of it, and this is a fiftieth of the other.
+static SLAVE: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/slave"));
 /// The tests' program that gives a frame a seal before it tail-calls the program under test.
 pub static PRIME: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/prime"));
 /// What benchmarks hold the programs' cost against.
@@ -21,12 +23,14 @@ pub(super) fn pin_maps(pins: &Pins, capacity: Slot) -> Result<(), BpfError> {
     Ok(())
 }
 
-/// The object with an identity compiled in, on the shared maps.
-pub(super) fn load(pins: &Pins, identity: &Identity) -> Result<Ebpf, BpfError> {
+/// The object that has `program`, with an identity compiled in, on the shared maps.
+pub(super) fn load(pins: &Pins, identity: &Identity, program: &str) -> Result<Ebpf, BpfError> {
     let capacity = tables::check_layout(pins)?;
     #[cfg(feature = "faulty")]
     let identity = &Identity { pad: fault(), ..*identity };
-    Ok(loader(pins, capacity).override_global(schema::IDENTITY, identity, true).load(PROGRAMS)?)
+    let is_slaves = [schema::SLAVE_EGRESS, schema::SLAVE_INGRESS].contains(&program);
+    let object = if is_slaves { SLAVE } else { PROGRAMS };
+    Ok(loader(pins, capacity).override_global(schema::IDENTITY, identity, true).load(object)?)
 }
 
 /// The number of the rule that isn't to hold; 0 for none.

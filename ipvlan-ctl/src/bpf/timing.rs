@@ -54,12 +54,12 @@ pub struct Round {
 }
 
 impl Dataplane {
-    /// The programs for `identity`, to be timed.
+    /// The object that has `program`, for `identity`, to be timed.
     ///
     /// # Errors
     /// Where the kernel refuses a map.
-    pub fn timed(&self, identity: &Identity) -> Result<Timed, BpfError> {
-        Ok(Timed { own: self.load(identity)?, empty: EbpfLoader::new().load(BENCH)? })
+    pub fn timed(&self, identity: &Identity, program: &str) -> Result<Timed, BpfError> {
+        Ok(Timed { own: self.load(identity, program)?, empty: EbpfLoader::new().load(BENCH)? })
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use aya_log::EbpfLogger;
-use ipvlan_common::{Hook, Identity, log as verdict};
+use ipvlan_common::{Hook, Identity, log as verdict, schema};
 use log::{Log, Metadata, Record};
 
 use super::{BpfError, object, pins::Pins};
@@ -27,7 +27,7 @@ impl Verdicts {
         if !pins.has_maps() {
             return Err(BpfError::NoLog);
         }
-        let mut object = object::load(&pins, &Identity::default())?;
+        let mut object = object::load(&pins, &Identity::default(), schema::PARENT_INGRESS)?;
         Ok(Self(EbpfLogger::init_with_logger(&mut object, Lines(Box::new(show)))?))
     }
 

@@ -7,7 +7,7 @@ use super::{BpfError, attach::keep, object, pins::Pins, support::name};
 
 /// Puts the program on `ifname` in the calling thread's netns, or swaps it there.
 pub(super) fn attach(pins: &Pins, identity: &Identity, ifname: &str, mode: XdpMode) -> Result<(), BpfError> {
-    let mut object = object::load(pins, identity)?;
+    let mut object = object::load(pins, identity, schema::PARENT_XDP)?;
     let kept = keep(
         object::xdp(&mut object)?,
         &pins.link(identity.slot, schema::PARENT_XDP),

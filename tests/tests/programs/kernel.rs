@@ -19,7 +19,7 @@ use ipvlan_fuzz::request::Request;
 use ipvlan_tests::frame::BROADCAST;
 
 use crate::{
-    rows::{Origin, Row},
+    rows::{AT_SLAVES, Origin, Row},
     world,
 };
 
@@ -62,8 +62,8 @@ pub(crate) struct Kernel {
     pins: PathBuf,
     /// The netns that the kernel gives the frames of a test run.
     netns: u64,
-    /// The object of each slot, and of each kind of netns, that a row has asked for.
-    objects: HashMap<(Slot, Origin), Ebpf>,
+    /// The object of each slot, of each kind of netns, and of a slave or of all others, that a row has asked for.
+    objects: HashMap<(Slot, Origin, bool), Ebpf>,
     prime: Ebpf,
     /// What `prime` can call: those that a row has asked for, by their index.
     under_test: ProgramArray<MapData>,
@@ -103,9 +103,9 @@ impl Kernel {
     fn object(&mut self, row: &Row) -> Result<&mut Ebpf> {
         let netns = if row.origin == Origin::Elsewhere { self.netns + 1 } else { self.netns };
         let identity = Identity { netns, ..world::identity(row.me) };
-        Ok(match self.objects.entry((row.me, row.origin)) {
+        Ok(match self.objects.entry(object_of(row)) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(self.dataplane.load(&identity)?),
+            Entry::Vacant(entry) => entry.insert(self.dataplane.load(&identity, program_of(row.hook))?),
         })
     }
 
@@ -237,7 +237,7 @@ impl Kernel {
     /// Runs the row's program on its frame over and over, without a seal.
     pub(crate) fn repeat(&mut self, row: &Row, repeat: u32) -> Result<()> {
         self.program(row)?;
-        let object = self.objects.get_mut(&(row.me, row.origin)).context("no object")?;
+        let object = self.objects.get_mut(&object_of(row)).context("no object")?;
         let mut out = vec![0; row.frame.len() + 64];
         let options = TestRunOptions {
             data_in: Some(&row.frame),
@@ -265,6 +265,10 @@ impl Drop for Kernel {
 
 pub(crate) fn maps(pins: &Path) -> PathBuf {
     pins.join(format!("v{}", schema::ABI_VERSION)).join("maps")
+}
+
+fn object_of(row: &Row) -> (Slot, Origin, bool) {
+    (row.me, row.origin, AT_SLAVES.contains(&row.hook))
 }
 
 fn program_of(hook: Hook) -> &'static str {

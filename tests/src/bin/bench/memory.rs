@@ -46,12 +46,13 @@ impl Memory {
         let bytes = |name: &str| of_map(MapInfo::from_pin(crowd.map(name))?.fd()?.as_fd());
         let all = schema::MAPS.iter().map(|name| bytes(name)).sum::<Result<u64>>()?;
         let fixed = FIXED.iter().map(|name| bytes(name)).sum::<Result<u64>>()?;
-        let mut object = crowd.dataplane.load(&endpoint(0).identity())?;
-        let identity = object.maps().find(|(name, _)| *name == READ_ONLY).context("no read-only map")?.1;
+        let load = |program| crowd.dataplane.load(&endpoint(0).identity(), program);
+        let (mut slaves, mut others) = (load(schema::SLAVE_EGRESS)?, load(schema::SHARED[0])?);
+        let identity = slaves.maps().find(|(name, _)| *name == READ_ONLY).context("no read-only map")?.1;
         let Map::Array(identity) = identity else { bail!("the read-only map is no array") };
         let identity = of_map(identity.fd().as_fd())?;
-        let own = of_programs(&mut object, &[schema::SLAVE_EGRESS, schema::SLAVE_INGRESS])?;
-        let shared = of_programs(&mut object, &schema::SHARED)?;
+        let own = of_programs(&mut slaves, &[schema::SLAVE_EGRESS, schema::SLAVE_INGRESS])?;
+        let shared = of_programs(&mut others, &schema::SHARED)?;
         Ok(Self {
             endpoints,
             maps: all,

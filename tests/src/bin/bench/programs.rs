@@ -229,7 +229,7 @@ impl<'c> Bench<'c> {
         let is_slaves = [schema::SLAVE_EGRESS, schema::SLAVE_INGRESS].contains(&case.program);
         let identity = if is_slaves { endpoint(0).identity() } else { parent().identity() };
         let identity = Identity { netns: crowd.dataplane.socket_netns()?, ..identity };
-        let mut object = crowd.dataplane.load(&identity)?;
+        let mut object = crowd.dataplane.load(&identity, case.program)?;
         let mut bench = EbpfLoader::new().load(BENCH)?;
         if case.program == REFERENCE {
             know(&mut bench, crowd.endpoints)?;
