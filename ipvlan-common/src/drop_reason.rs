@@ -59,7 +59,7 @@ drop_reasons! {
     HeaderChain = 12, "header-chain";
     /// The frame came from a slave but never passed an egress program of ours.
     Unsealed = 13, "unsealed";
-    /// An endpoint without host access spoke to its host, or one that has it to an address behind that.
+    /// Between an endpoint without host access and its host, or between one that has it and somebody behind the host.
     HostFilter = 14, "host-filter";
     /// Sender and receiver share a parent but not a network.
     OtherNetwork = 15, "other-network";

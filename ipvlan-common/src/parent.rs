@@ -191,7 +191,7 @@ pub(crate) fn parent_egress<P: Packet + ?Sized>(
 ) -> Judged {
     let Some(sender) = sealed_by(frame, metadata, tables) else {
         unsealed(frame, metadata, me, tables)?;
-        return Ok(to_endpoint(frame, metadata, me, tables).unwrap_or(Verdict::Pass));
+        return to_endpoint(frame, metadata, me, tables);
     };
     let is_aside = frame.ethernet.destination == resolve::ASIDE;
     let group = if is_aside { resolve::group(frame) } else { None };
@@ -201,51 +201,67 @@ pub(crate) fn parent_egress<P: Packet + ?Sized>(
     Ok(if group.is_some() { Verdict::Restore } else { verdict })
 }
 
-/// What the host sends to an endpoint, if it is that. To the wire nobody sends from a MAC to the same one, and so no slave's frame gets
-/// here that way: in mode l2 ipvlan takes it for a peer's or for the host's, in the others the host makes the header.
+/// What isn't a slave's: for an endpoint it turns round, where the host may speak to that, and is nothing for the wire where not. To the
+/// wire nobody sends from a MAC to the same one.
 #[inline(always)]
 fn to_endpoint<P: Packet + ?Sized>(
     frame: &Frame<'_, P>,
     metadata: &Metadata<impl Origin>,
     me: &Identity,
     tables: &impl Tables,
-) -> Option<Verdict> {
+) -> Judged {
     let Ethernet { source, destination, ethertype } = frame.ethernet;
-    if source != me.mac || (destination != me.mac && !frame.ethernet.is_group()) {
-        return None;
+    let is_among_us = source == me.mac && (destination == me.mac || frame.ethernet.is_group());
+    if !is_among_us || metadata.vlan.is_some() || metadata.protocol != ethertype {
+        return Ok(Verdict::Pass);
     }
-    if metadata.vlan.is_some() || metadata.protocol != ethertype || !metadata.origin.is_hosts() {
-        return None;
+    let is_hosts = metadata.origin.is_hosts();
+    let seal = if is_hosts { answer_to_host(frame.packet, me, tables) } else { 0 };
+    if seal != 0 {
+        return Ok(Verdict::Answer { slot: me.slot, seal });
     }
-    let way = way_to_endpoint(frame.packet, me, tables);
-    match (way & TURN != 0, way as u32) {
-        (_, 0) => None,
-        (true, seal) => Some(Verdict::Turn { seal }),
-        (false, seal) => Some(Verdict::Answer { slot: me.slot, seal }),
+    let way = way_to_endpoint(frame.packet, is_hosts, me, tables);
+    match way & !u64::from(u32::MAX) {
+        TURN => Ok(Verdict::Turn { seal: way as u32 }),
+        REFUSE => refuse(way as Slot, DropReason::HostFilter),
+        _ => Ok(Verdict::Pass),
     }
 }
 
-/// In what [`way_to_endpoint`] says.
-const TURN: u64 = 1 << 32;
-
-/// The seal of what the host's frame becomes, and whether it turns round as it is; 0 where it is for no endpoint that the host may speak
-/// to. Its own function, as [`destination`].
+/// The seal of what the host's request is answered; 0 where it is none for an endpoint that the host may speak to. Its own function, as
+/// [`destination`]; so is [`way_to_endpoint`], since a program's stack is short.
 #[inline(never)]
-fn way_to_endpoint<P: Packet + ?Sized>(packet: &P, me: &Identity, tables: &impl Tables) -> u64 {
+fn answer_to_host<P: Packet + ?Sized>(packet: &P, me: &Identity, tables: &impl Tables) -> u32 {
     let Ok(frame) = Frame::parse(packet) else { return 0 };
-    let Some(claim) = frame.claim().filter(|it| it.source_holder(me.parent, tables) == Some(me.parent))
-    else {
-        return 0;
-    };
-    if let Some(seal) = resolve::by_host(&frame, me, tables) {
-        return u64::from(seal);
-    }
-    let receiver = claim.destination_endpoint(me.parent, tables).filter(|_| !frame.ethernet.is_group());
-    match receiver.and_then(|slot| tables.slot(slot)) {
-        Some(entry) if entry.flags & HOST_ACCESS != 0 => {
-            TURN | u64::from(seal_for(Behalf::Host, &frame, &me.entry))
+    match frame.claim() {
+        Some(claim) if claim.source_holder(me.parent, tables) == Some(me.parent) => {
+            resolve::by_host(&frame, me, tables).unwrap_or_default()
         }
         _ => 0,
+    }
+}
+
+/// What [`way_to_endpoint`] says, above a seal, or the slot that is spoken to.
+const TURN: u64 = 1 << 32;
+const REFUSE: u64 = 2 << 32;
+
+/// What becomes of a frame from the parent's MAC to the same; 0 where it is for no endpoint.
+#[inline(never)]
+fn way_to_endpoint<P: Packet + ?Sized>(
+    packet: &P,
+    is_hosts: bool,
+    me: &Identity,
+    tables: &impl Tables,
+) -> u64 {
+    let Ok(frame) = Frame::parse(packet) else { return 0 };
+    let Some(claim) = frame.claim().filter(|_| !frame.ethernet.is_group()) else { return 0 };
+    let Some(slot) = claim.destination_endpoint(me.parent, tables) else { return 0 };
+    let is_hosts = is_hosts && claim.source_holder(me.parent, tables) == Some(me.parent);
+    let is_granted = tables.slot(slot).is_some_and(|entry| entry.flags & HOST_ACCESS != 0);
+    if is_hosts && is_granted && resolve::is_where_it_says(&frame, &me.mac) {
+        TURN | u64::from(seal_for(Behalf::Host, &frame, &me.entry))
+    } else {
+        REFUSE | u64::from(slot)
     }
 }
 
@@ -295,14 +311,12 @@ pub(crate) fn loopback_egress<P: Packet + ?Sized>(
         if !is_on(sender, metadata.tc_index, me, tables) {
             return Ok(Verdict::Pass);
         }
-        let is_for_host = destination(frame.packet, me.parent, tables) == me.parent;
-        let Some(claim) = frame.claim().filter(|_| is_for_host) else {
+        if destination(frame.packet, me.parent, tables) != me.parent {
             return refuse(metadata.tc_index, DropReason::HostFilter);
-        };
-        return if claim.is_from(sender) {
-            Ok(Verdict::Pass)
-        } else {
-            refuse(metadata.tc_index, claim.spoof())
+        }
+        return match sender::objection(frame.packet, sender, &me.mac) {
+            Some(reason) => refuse(metadata.tc_index, reason),
+            None => Ok(Verdict::Pass),
         };
     }
     unsealed(frame, metadata, me, tables)

@@ -345,6 +345,13 @@ fn endpoint(request: &impl Request, me: &Identity, tables: &impl Tables) -> Opti
     (entry.flags & (INTERNAL | L3 | ASK_ALL) == 0).then(|| (slot, request.seal_reply(entry, Behalf::Slot)))
 }
 
+/// Whether an ARP message tells the sender's own `mac`, if it is one: nobody but its bytes says whose it is.
+#[inline(always)]
+pub(crate) fn is_where_it_says<P: Packet + ?Sized>(frame: &Frame<'_, P>, mac: &Mac) -> bool {
+    frame.ethernet.ethertype != packet::ARP
+        || Arp::parse(frame.packet).is_ok_and(|arp| arp.sender_mac == *mac)
+}
+
 /// The seal of what the host, whose frame it is, is answered for an endpoint; `None` where it isn't. Whether to one receiver or to a
 /// group: in modes l3 and l3s nobody else answers either.
 #[inline(always)]

@@ -156,10 +156,11 @@ fn slave_egress<P: Packet + ?Sized>(
     }
     // The host may route to any of its interfaces, so an internal network's frames can't wait for the parent's egress.
     if me.entry.flags & L3 != 0 && me.entry.flags & INTERNAL != 0 {
-        let receiver = frame.claim().and_then(|claim| claim.destination_holder(me.parent, tables));
-        let to_host = receiver == Some(me.parent) && me.entry.flags & HOST_ACCESS != 0;
-        let peer = receiver.and_then(|slot| tables.slot(slot));
-        if !to_host && peer.is_none_or(|it| it.network != me.entry.network) {
+        let receiver = frame
+            .claim()
+            .and_then(|claim| claim.destination_endpoint(me.parent, tables))
+            .and_then(|slot| tables.slot(slot));
+        if receiver.is_none_or(|it| it.network != me.entry.network) {
             return refuse(me.slot, DropReason::Internal);
         }
     }

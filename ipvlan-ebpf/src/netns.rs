@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use ipvlan_common::{
     Hook, Identity,
-    packet::{ARP, Origin},
+    packet::{ARP, IPV4, IPV6, Origin},
     types::ROUTES,
 };
 
@@ -29,6 +29,7 @@ const PACKET_MULTICAST: u32 = 2;
 pub(crate) struct Sender<'a> {
     pub(crate) hook: Hook,
     pub(crate) skb: *mut __sk_buff,
+    pub(crate) protocol: u16,
     pub(crate) me: &'a Identity,
 }
 
@@ -36,7 +37,7 @@ impl Origin for Sender<'_> {
     #[inline(always)]
     fn is_slave(&self) -> bool {
         match self.hook {
-            Hook::ParentEgress => sent_by_slave(self.skb, self.me),
+            Hook::ParentEgress => sent_by_slave(self.skb, self.protocol, self.me),
             Hook::LoopbackEgress => sent_by_slave_to_host(self.skb, self.me),
             _ => false,
         }
@@ -44,7 +45,7 @@ impl Origin for Sender<'_> {
 
     #[inline(always)]
     fn is_hosts(&self) -> bool {
-        self.hook == Hook::ParentEgress && is_made_here(self.skb, self.me)
+        self.hook == Hook::ParentEgress && is_made_here(self.skb, self.protocol, self.me)
     }
 }
 
@@ -100,11 +101,12 @@ fn was_sealed(skb: *mut __sk_buff) -> bool {
 
 /// The same of a frame that no socket sent, at the parent's egress: one that was forwarded, or made by the kernel.
 #[inline(always)]
-fn forwarded_by_slave(skb: *mut __sk_buff, me: &Identity) -> bool {
+fn forwarded_by_slave(skb: *mut __sk_buff, protocol: u16, me: &Identity) -> bool {
     let frame = skb.cast_const().cast();
     let route = word(frame, SKB_REFDST).unwrap_or_default() & !DST_NOREF;
     if route == 0 {
-        return was_sealed(skb);
+        // A stack has a route for each of its packets. One without is a raw frame's copy (tc's netem), which has lost its socket.
+        return was_sealed(skb) || [IPV4, IPV6].contains(&protocol);
     }
     // In mode l2 it still has the route by which it left its container. In the others the host has routed it, and it looks as if it
     // had come in nowhere (Linux 6.12, skb_scrub_packet), as few of the host's own do.
@@ -114,7 +116,7 @@ fn forwarded_by_slave(skb: *mut __sk_buff, me: &Identity) -> bool {
 
 /// The same of one that is at the parent's egress.
 #[inline(always)]
-fn sent_by_slave(skb: *mut __sk_buff, me: &Identity) -> bool {
+fn sent_by_slave(skb: *mut __sk_buff, protocol: u16, me: &Identity) -> bool {
     // What ipvlan's multicast queue sends has lost its socket, but carries a packet type that only received frames and
     // those of such a queue have; received ones also know where they came in (Linux 6.12, ipvlan_process_multicast).
     let from_queue = matches!(field!(skb, pkt_type), PACKET_BROADCAST | PACKET_MULTICAST)
@@ -125,17 +127,15 @@ fn sent_by_slave(skb: *mut __sk_buff, me: &Identity) -> bool {
         && (from_queue
             || match of_socket(skb) {
                 Some(netns) => netns != me.netns,
-                None => forwarded_by_slave(skb, me),
+                None => forwarded_by_slave(skb, protocol, me),
             })
 }
 
-/// Of a frame at the parent's egress that [`sent_by_slave`] doesn't give away: whether the host made it. In modes l3 and l3s what somebody
-/// inside has forwarded looks the same where it has no socket; but no ARP comes that way.
+/// Of a frame at the parent's egress that [`sent_by_slave`] doesn't give away: whether the host made it. What somebody inside has forwarded
+/// in mode l3 or l3s, on whichever parent, looks the same where it has no socket. No ARP has, and who may send it says nothing new.
 #[inline(always)]
-fn is_made_here(skb: *mut __sk_buff, me: &Identity) -> bool {
-    let is_arp = u16::from_be(field!(skb, protocol) as u16) == ARP;
-    field!(skb, ingress_ifindex) == 0
-        && (me.entry.flags & ROUTES == 0 || is_arp || of_socket(skb) == Some(me.netns))
+fn is_made_here(skb: *mut __sk_buff, protocol: u16, me: &Identity) -> bool {
+    field!(skb, ingress_ifindex) == 0 && (protocol == ARP || of_socket(skb) == Some(me.netns))
 }
 
 /// Leaves the sending socket's netns in the context's scratch words; 0 where the kernel keeps that, or the frame's route, elsewhere than

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    model::{Flag, Mode},
+    model::{Flag, Mode, may_have_host_access},
     text_enum::text_enum,
 };
 
@@ -63,6 +63,12 @@ impl Setting {
     #[must_use]
     pub fn is_l2(self) -> bool {
         self.mode == Mode::L2
+    }
+
+    /// Whether endpoints can have host access here.
+    #[must_use]
+    pub fn has_host_access(self) -> bool {
+        may_have_host_access(self.mode, self.flag, self.internal).is_ok()
     }
 
     /// Whether an internal network has IPv6 here: in modes l3 and l3s the host's routes could lead it out.

@@ -45,7 +45,7 @@ pub(super) struct World {
     /// Sends what it shouldn't, with no more than a case says it needs.
     pub(super) attacker: Endpoint,
     pub(super) peer: Endpoint,
-    /// May speak with the host, but for VEPA.
+    /// May speak with the host, where that can be had.
     pub(super) third: Endpoint,
     /// Root without a user namespace, in the same network as the attacker.
     pub(super) root: Endpoint,
@@ -75,10 +75,10 @@ impl World {
         let world = Self {
             attacker: sandbox.endpoint(&ours, "attacker", 11)?,
             peer: sandbox.endpoint(&ours, "peer", 12)?,
-            third: if setting.flag == Flag::Vepa {
-                sandbox.endpoint(&ours, "third", 13)?
-            } else {
+            third: if setting.has_host_access() {
                 sandbox.granted_endpoint(&ours, "third", 13)?
+            } else {
+                sandbox.endpoint(&ours, "third", 13)?
             },
             root: sandbox.endpoint(&ours, "root", 14)?,
             other: sandbox.endpoint(&beside, "other", 11)?,

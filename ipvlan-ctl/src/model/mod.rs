@@ -14,7 +14,7 @@ use std::net::IpAddr;
 pub use endpoint::{Addresses, Endpoint, NetnsRef, kernel_link_local, link_local, temporary_ifname};
 use ipnet::IpNet;
 pub use name::{IfName, Name, mac_text};
-pub use network::{Network, NetworkSpec, Parent, RawNetwork, parse_switch};
+pub use network::{Network, NetworkSpec, Parent, RawNetwork, may_have_host_access, parse_switch};
 pub use owner::{Engine, Owner};
 pub use setting::{ArpSuppress, Flag, Made, Mode, Multicast, Snat, State, Xdp};
 pub use subnet::Pool;
@@ -244,6 +244,11 @@ pub enum Invalid {
         "host access doesn't go with ipvlan_flag=vepa: there the switch has what endpoints send to the host"
     )]
     HostAccessInVepa,
+    /// What NAT makes of them the parent's programs don't see.
+    #[error(
+        "host access doesn't go with an internal network of mode l3 or l3s: the host's NAT could lead its frames out"
+    )]
+    HostAccessInside,
     /// A hairpin switch that isn't there.
     #[error("ipvlan_flag=vepa needs a parent: nothing would send frames back")]
     VepaWithoutParent,
@@ -297,6 +302,7 @@ impl Invalid {
             Self::MulticastRate(_) => "use a number of frames a second up to 1000000; 0 is no limit".into(),
             Self::Bool { .. } => "use true or false".into(),
             Self::Contradiction { .. } => "leave one of them out".into(),
+            Self::HostAccessInside => "use ipvlan_mode=l2, or leave one of them out".into(),
             Self::HostAccessInVepa => "use ipvlan_flag=bridge or private, or leave host access out".into(),
             Self::VepaWithoutParent | Self::NothingButInternal => {
                 "name the interface that the network is to use: -o parent=eth0".into()

@@ -127,8 +127,8 @@ impl NetworkSpec {
             .transpose()?;
         let internal = parse_switch("internal", option("internal"), raw.internal)?;
         let host_access = parse_switch("host_access", option("host_access"), raw.host_access)?;
-        if host_access && flag == Flag::Vepa {
-            return Err(Invalid::HostAccessInVepa);
+        if host_access {
+            may_have_host_access(mode, flag, internal)?;
         }
         let parent = option("parent").map(IfName::parse).transpose()?;
         match &parent {
@@ -217,6 +217,20 @@ fn parse_options(options: &[String]) -> Result<BTreeMap<&str, &str>, Invalid> {
         }
     }
     Ok(parsed)
+}
+
+/// Whether endpoints of such a network may have host access.
+///
+/// # Errors
+/// Where it couldn't be enforced.
+pub fn may_have_host_access(mode: Mode, flag: Flag, internal: bool) -> Result<(), Invalid> {
+    if flag == Flag::Vepa {
+        return Err(Invalid::HostAccessInVepa);
+    }
+    if internal && mode != Mode::L2 {
+        return Err(Invalid::HostAccessInside);
+    }
+    Ok(())
 }
 
 /// What an option of two values and the command line's own switch for it come to.

@@ -6,8 +6,8 @@ use super::{Attachment, Error, Session, slave::Inside};
 use crate::{
     ipam,
     model::{
-        Addresses, Endpoint, Flag, IfName, Invalid, Mode, Name, NetnsRef, Network, Owner, Parent, State,
-        link_local, mac_text, temporary_ifname,
+        Addresses, Endpoint, IfName, Invalid, Mode, Name, NetnsRef, Network, Owner, Parent, State,
+        link_local, mac_text, may_have_host_access, temporary_ifname,
     },
     netlink::{Netns, NetnsError},
     wire::{self, Holder},
@@ -253,8 +253,9 @@ impl Session {
 
 /// Whether the endpoint and its host are to speak with each other.
 fn host_access(request: &AttachRequest, network: &Network) -> Result<bool, Invalid> {
-    if request.host_access && network.spec.flag == Flag::Vepa {
-        return Err(Invalid::HostAccessInVepa);
+    let spec = &network.spec;
+    if request.host_access {
+        may_have_host_access(spec.mode, spec.flag, spec.internal)?;
     }
     Ok(request.host_access || network.spec.host_access)
 }

@@ -153,8 +153,9 @@ impl Session {
             self.foundation(network.clone())?.register()?;
         }
         self.for_each_slave("entries", |attachment| {
-            EndpointStep::Slot.apply(attachment)?;
-            EndpointStep::Addresses.apply(attachment)
+            // `lo` takes an endpoint whose addresses it doesn't know for another parent's.
+            EndpointStep::Addresses.apply(attachment)?;
+            EndpointStep::Slot.apply(attachment)
         })
     }
 

@@ -72,7 +72,7 @@ impl Session {
             }
             Mend::ParentEntry(slot) => self.on_parent(slot)?.map_or(Ok(()), |mut parent| parent.register()),
             Mend::Programs(slot) => self.apply(slot, &[EndpointStep::Programs]),
-            Mend::Entries(slot) => self.apply(slot, &[EndpointStep::Slot, EndpointStep::Addresses]),
+            Mend::Entries(slot) => self.apply(slot, &[EndpointStep::Addresses, EndpointStep::Slot]),
             Mend::Host(slot) => self.apply(slot, &[EndpointStep::Host]),
             Mend::DropSlot(slot) => Ok(self.dataplane()?.unregister_slot(slot)?),
             Mend::DropAddress(parent, address) => Ok(self.dataplane()?.remove_address(parent, address)?),

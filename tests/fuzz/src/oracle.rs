@@ -103,10 +103,9 @@ fn slave_egress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     keep(!group || me.group_interval == 0 || input.affords_group, "no broadcast beyond the rate")?;
     if me.entry.flags & L3 != 0 && me.entry.flags & INTERNAL != 0 {
         let destination = addresses(input.frame).map(|(_, to)| to);
-        let to_host = granted && destination.is_some_and(|it| is_hosts(world, it));
         let receiver = destination.and_then(|to| holder(world, to)).and_then(|slot| world.slot(slot));
         let to_peer = receiver.is_some_and(|it| it.network == me.entry.network);
-        keep(to_peer || to_host, "internal, by the host's routes")?;
+        keep(to_peer, "internal, by the host's routes")?;
     }
     Ok(())
 }
@@ -197,7 +196,11 @@ fn parent_egress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     let Some(sender) = sealed_by(input, world) else {
         keep(input.metadata.origin != Sender::Slave, "a slave's frame needs a seal")?;
         hosts_own(input, world)?;
-        return if verdict == Verdict::Pass { Ok(()) } else { to_endpoint(input, world, verdict) };
+        return if verdict == Verdict::Pass {
+            is_not_ours(input, world)
+        } else {
+            to_endpoint(input, world, verdict)
+        };
     };
     let frame = match verdict {
         Verdict::Restore => {
@@ -221,6 +224,15 @@ fn parent_egress(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     )
 }
 
+/// What goes on to the wire: to no endpoint from the MAC that it has itself.
+fn is_not_ours(input: &Input<'_>, world: &World) -> Rule {
+    let Some(ethernet) = ethernet(input.frame) else { return Ok(()) };
+    let among_us = ethernet.source() == MAC && ethernet.destination() == MAC && input.metadata.vlan.is_none();
+    let protocol = u16::from(ethernet.ether_type()) == input.metadata.protocol;
+    let receiver = addresses(input.frame).and_then(|(_, to)| holder(world, to));
+    keep(!among_us || !protocol || receiver.is_none(), "an endpoint is not on the wire")
+}
+
 /// What the host sends to an endpoint, or is answered in its name.
 fn to_endpoint(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     let ethernet = ethernet(input.frame).ok_or("a whole Ethernet header")?;
@@ -241,6 +253,10 @@ fn to_endpoint(input: &Input<'_>, world: &World, verdict: Verdict) -> Rule {
     }
     let due = seal_of_host(&input.identity().entry, input.frame).unwrap_or_default();
     keep(verdict == Verdict::Turn { seal: due }, "under the host's seal")?;
+    let mac = ArpPacketSlice::from_slice(ethernet.payload_slice())
+        .ok()
+        .filter(|_| ethernet.ether_type() == EtherType::ARP);
+    keep(mac.is_none_or(|it| it.sender_hw_addr() == MAC), "the host is where the parent is")?;
     keep(to_one && is_granted(world, destination), "host access, from the host")
 }
 

@@ -15,7 +15,6 @@ use crate::{
         setting::{Family, Setting},
         world::{Who, World},
     },
-    model::Flag,
     sandbox::SHARED,
 };
 
@@ -26,10 +25,10 @@ pub(super) const CASES: &[Case] = &[
         BOTH,
         Act::Try(ping_each_other),
         |setting| {
-            if setting.flag == Flag::Vepa {
-                Expect::pointless("host access doesn't go with VEPA")
-            } else {
+            if setting.has_host_access() {
                 Expect::pass(&[])
+            } else {
+                Expect::pointless("there is no host access with VEPA, nor inside in modes l3 and l3s")
             }
         },
     ),
@@ -74,6 +73,13 @@ pub(super) const BY_ROOT: &[Case] = &[
         BOTH,
         |world, family, marker| sibling(world, &host_to_granted(world, family, marker)?),
         |_| Expect::drop(&[Unsealed]),
+    ),
+    root(
+        "forwarded-host-to-granted",
+        "as the host, to an endpoint that may speak with it, forwarded and rewritten behind the egress program",
+        BOTH,
+        |world, family, marker| forward(world, family, (Who::Host, Who::Third), marker),
+        |_| Expect::drop(&[Unsealed, HostFilter, Internal]),
     ),
     root(
         "forwarded-granted-to-host",

@@ -106,6 +106,12 @@ fn refusals() {
         ),
         (
             &[ok],
+            &["parent=eth0", "ipvlan_mode=l3", "internal=true", "host_access=true"],
+            "host access doesn't go with an internal network of mode l3 or l3s: the host's NAT could lead its frames out",
+            "ipvlan_mode=l2",
+        ),
+        (
+            &[ok],
             &["parent=eth0", "multicast=some"],
             "invalid value 'some' for network option 'multicast'",
             "on (the default), local, off",

@@ -99,9 +99,13 @@ fn from_host() -> Result<Vec<Row>> {
         at("the host, to one in l3 that is granted", to(GRANTED_ROUTED)?, TURNED),
         at("the host, to one in l3s that is granted, IPv6", to6(GRANTED_BEHIND_STACK)?, TURNED),
         at("the host answers one that is granted", arp(SHARED, Op::REPLY, MAC, HOST, ip4(GRANTED))?, TURNED),
-        at("the host, to one that isn't granted", to(A)?, Verdict::Pass),
-        at("the host, to one that isn't granted, IPv6", to6(A)?, Verdict::Pass),
-        at("the host, to one in l3s that isn't granted", to(BEHIND_STACK)?, Verdict::Pass),
+        at("the host, to one that isn't granted", to(A)?, drop_for(A, HostFilter)),
+        at("the host, to one that isn't granted, IPv6", to6(A)?, drop_for(A, HostFilter)),
+        at(
+            "the host, to one in l3s that isn't granted",
+            to(BEHIND_STACK)?,
+            drop_for(BEHIND_STACK, HostFilter),
+        ),
         at(
             "the host, to one that is granted by another MAC",
             udp4(TO_LAN, HOST, ip4(GRANTED))?,
@@ -117,7 +121,12 @@ fn from_host() -> Result<Vec<Row>> {
         at(
             "the host, as somebody else, to one that is granted",
             udp4(SHARED, FOREIGN, ip4(GRANTED))?,
-            Verdict::Pass,
+            drop_for(GRANTED, HostFilter),
+        ),
+        at(
+            "the host, tells one that is granted another MAC",
+            arp(SHARED, Op::REPLY, LAN_MAC, HOST, ip4(GRANTED))?,
+            drop_for(GRANTED, HostFilter),
         ),
         tagged(7, at("a VLAN on the parent, to one that is granted", to(GRANTED)?, Verdict::Pass)),
         comes_in("granted, from the host", to(GRANTED)?, Verdict::Pass),
@@ -186,14 +195,14 @@ fn pretended() -> Result<Vec<Row>> {
             UNSEALED,
             Origin::Forwarded,
             to(GRANTED)?,
-            Verdict::Pass,
+            drop_for(GRANTED, HostFilter),
         ),
         out(
             "what the host passes on in its own name, asks",
             UNSEALED,
             Origin::Forwarded,
             arp(SHARED, Op::REQUEST, MAC, HOST, ip4(GRANTED))?,
-            Verdict::Pass,
+            drop_for(GRANTED, HostFilter),
         ),
         out(
             "as one that is granted, to another",

@@ -4,7 +4,8 @@ use anyhow::Result;
 use etherparse::ArpOperation as Op;
 use ipvlan_common::{
     DropReason::{
-        ArpSpoof, EtherType, HostFilter, Internal, NdSpoof, SourceIpv4, SourceIpv6, Unsealed, WireSpoof,
+        ArpSpoof, EtherType, HostFilter, Internal, NdSpoof, RouterMessage, SourceIpv4, SourceIpv6, Unsealed,
+        WireSpoof,
     },
     Hook::{LoopbackEgress, ParentIngress, SlaveEgress, SlaveIngress},
     Slot, Verdict,
@@ -197,6 +198,10 @@ fn by_loopback() -> Result<Vec<Row>> {
         origin: Origin::Elsewhere,
         ..row(name, LoopbackEgress, PARENT, UNSEALED, frame, drop_for(PARENT, Unsealed))
     };
+    // Its seal is of who it is for, and not of what it says.
+    let mut advertised = frame::router_advertisement(MAC, link_local(GRANTED_ROUTED), &[])?;
+    advertised[..6].copy_from_slice(&MAC);
+    advertised[38..54].copy_from_slice(&HOST6.octets());
     Ok(vec![
         at(
             "l3, granted, to the host",
@@ -222,6 +227,7 @@ fn by_loopback() -> Result<Vec<Row>> {
             udp6(SHARED, ip6(GRANTED_ROUTED), LAN6)?,
             refused(HostFilter),
         ),
+        at("l3, granted, a router's advertisement", GRANTED_ROUTED, advertised, refused(RouterMessage)),
         at("l3, granted, as a peer", GRANTED_ROUTED, udp4(SHARED, ip4(ROUTED), HOST)?, refused(SourceIpv4)),
         at(
             "l3, granted, as a peer, IPv6",
@@ -250,7 +256,7 @@ fn by_loopback() -> Result<Vec<Row>> {
             GRANTED_ROUTED_INNER,
             UNSEALED,
             udp4(SHARED, ip4(GRANTED_ROUTED_INNER), HOST)?,
-            SEALED,
+            drop_for(GRANTED_ROUTED_INNER, Internal),
         ),
         row(
             "l3 internal, granted, out",
