@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use etherparse::ArpOperation;
 use ipvlan_common::DropReason;
 use ipvlan_tests::{
-    Door, Endpoint, Netns, Network, Snapshot, Stats,
+    Door, Endpoint, Maker, Netns, Network, Sandbox, Snapshot, Stats,
     frame::{self, Arp, Link},
     harness::{Need, test},
     sandbox::{HOST, INTERFACE, LAN, PARENT_MAC},
@@ -28,6 +28,7 @@ pub(crate) fn tests() -> Vec<Trial> {
         test("host_access::inside_and_by_settings", NEEDS, by_settings),
         test("host_access::is_shown", NEEDS, is_shown),
         test("host_access::not_with_vepa", NEEDS, not_with_vepa),
+        test("host_access::not_by_another_parent", NEEDS, not_by_another_parent),
     ];
     for mode in ["l2", "l3", "l3s"] {
         tests.extend([
@@ -315,4 +316,38 @@ fn not_with_vepa() -> Result<()> {
         ensure!(!refused.status.success() && said.contains("vepa"), "{words}: {said}");
     }
     Ok(())
+}
+
+/// What root inside forwards in mode l3 leaves by whichever parent the host's IPv6 routes lead to: as the host's own, but for a socket.
+fn not_by_another_parent() -> Result<()> {
+    const OTHER: &str = "eth1";
+    let sandbox = Sandbox::new(Maker::Ctl)?;
+    sandbox.host.ip(&format!("link add {OTHER} type veth peer name {OTHER} netns {}", sandbox.lan.name()))?;
+    for netns in [&sandbox.host, &sandbox.lan] {
+        netns.ip(&format!("link set {OTHER} up"))?;
+    }
+    let routed = Network::bridge("far_net", 2).mode("l3").on(OTHER);
+    let mut lab = Lab::inside(sandbox, &[(NET, &[]), (routed, &["b"])])?;
+    lab.grant(&NET, "g", 21)?;
+    let (b, g, inside) = (lab.endpoint("b"), lab.endpoint("g"), lab.sandbox.netns("inside")?);
+    ping_each_other(&lab, g)?;
+    b.netns.ip(&format!("link add in0 type veth peer name {INTERFACE} netns {}", inside.name()))?;
+    b.netns.ip_batch("addr add fe80::1/64 dev in0 nodad\nlink set in0 up\n")?;
+    inside.ip_batch(&format!(
+        "addr add {}/128 dev {INTERFACE} nodad\naddr add fe80::2/64 dev {INTERFACE} nodad\n\
+         link set {INTERFACE} up\nroute add default via fe80::1 dev {INTERFACE}\n",
+        b.ipv6
+    ))?;
+    b.netns.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+    // Where there is no TCX, ours is on it already.
+    let _already_there = b.netns.tc(&format!("qdisc add dev {INTERFACE} clsact"));
+    b.netns.tc(&format!(
+        "filter add dev {INTERFACE} egress protocol ipv6 prio 60000 matchall classid 1:7777 \
+         action pedit ex munge ip6 src set {} pipe action csum udp ok",
+        NET.ipv6(HOST)
+    ))?;
+    lab.recount()?;
+    lab.dropped("as the host, by the host's routes", (DropReason::HostFilter, "g"), |marker| {
+        datagram(&inside, &g.ipv6.to_string(), marker)
+    })
 }
