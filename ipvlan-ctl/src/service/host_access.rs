@@ -14,9 +14,10 @@ pub(super) fn unreached(
     endpoint: &Endpoint,
     parent: &Parent,
 ) -> Result<Vec<(u32, IpAddr)>, Error> {
-    let Some(device) = device(netlink, parent)?.filter(|_| endpoint.host_access) else {
+    if !endpoint.host_access {
         return Ok(Vec::new());
-    };
+    }
+    let Some(device) = device(netlink, parent)? else { return Ok(Vec::new()) };
     // The parent's own link-local subnet has all endpoints'.
     let link_local = endpoint.addresses.link_local.map(IpAddr::V6);
     let mut unreached = Vec::new();
@@ -44,10 +45,11 @@ impl Attachment<'_> {
 
     /// Leaves nothing of the endpoint on the host's side.
     pub(super) fn close_to_host(&self) -> Result<(), Error> {
-        let netlink = &self.session.netlink;
-        let Some(device) = device(netlink, &self.parent)?.filter(|_| self.endpoint.host_access) else {
+        if !self.endpoint.host_access {
             return Ok(());
-        };
+        }
+        let netlink = &self.session.netlink;
+        let Some(device) = device(netlink, &self.parent)? else { return Ok(()) };
         for address in self.endpoint.addresses.iter() {
             netlink.remove_host_route(device.index, address)?;
             netlink.forget_neighbour(device.index, address)?;
