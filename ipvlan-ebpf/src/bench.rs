@@ -4,6 +4,8 @@
 #![no_main]
 #![expect(clippy::needless_pass_by_value, reason = "the macros hand the context over by value")]
 
+mod license;
+
 use core::ptr;
 
 use aya_ebpf::{
@@ -110,12 +112,3 @@ fn anybody(ctx: TcContext) -> i32 {
     unsafe { UNDER_TEST.tail_call(&ctx, program) };
     TC_ACT_UNSPEC
 }
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

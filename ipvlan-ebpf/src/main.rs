@@ -10,6 +10,7 @@ mod endpoint;
 #[cfg(feature = "faulty")]
 mod fault;
 mod identity;
+mod license;
 #[cfg(feature = "log")]
 mod log;
 mod maps;
@@ -104,13 +105,3 @@ fn carry_out(verdict: Verdict, hook: Hook, skb: *mut __sk_buff, frame: &packet::
     }
     action::act(verdict, hook, skb, me)
 }
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-// bpf_skb_load_bytes, bpf_set_hash and the others are open to GPL-compatible programs.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -5,6 +5,8 @@
 #![no_main]
 #![expect(clippy::needless_pass_by_value, reason = "the classifier macro hands the context over by value")]
 
+mod license;
+
 use core::ptr;
 
 use aya_ebpf::{
@@ -91,12 +93,3 @@ fn set(skb: *mut __sk_buff, index: usize, value: u32) {
     // SAFETY: as above.
     unsafe { ptr::write_volatile(word, value) };
 }
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -5,6 +5,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "the classifier macro hands the context over by value")]
 
 mod identity;
+mod license;
 mod shared;
 
 use core::ptr;
@@ -40,13 +41,3 @@ fn hand_over(ctx: &TcContext, to: Shared) -> i32 {
     shared::call(ctx, to);
     NOWHERE
 }
-
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-// As its callees'.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
