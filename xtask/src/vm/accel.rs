@@ -39,8 +39,15 @@ impl Accelerator {
             return Ok(if known.trim() == "works" { Self::Kvm } else { Self::Tcg });
         }
         eprintln!("vm: trying KVM, once");
-        let boot =
-            Boot { kernel, accelerator: Self::Kvm, memory: 512, icount: false, shares: &[], job: None };
+        let boot = Boot {
+            kernel,
+            accelerator: Self::Kvm,
+            memory: 512,
+            cpus: 1,
+            icount: false,
+            shares: &[],
+            job: None,
+        };
         let (accelerator, note) = match boot.run(&PROBE) {
             Ok(_) => (Self::Kvm, "works\n".to_owned()),
             Err(error) => (Self::Tcg, format!("{error:#}\n")),

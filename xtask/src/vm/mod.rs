@@ -45,6 +45,9 @@ pub(crate) struct Vm {
     /// Memory in MiB
     #[arg(long, default_value_t = 2048, value_parser = clap::value_parser!(u32).range(256..))]
     pub(crate) memory: u32,
+    /// CPUs; without KVM they take turns on one of the machine's
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) cpus: u32,
     /// Let the guest's clock count instructions: half as fast, and the same each time
     #[arg(long)]
     pub(crate) icount: bool,
@@ -86,6 +89,7 @@ impl Vm {
             timeout: Duration::from_secs(5000),
             silence: Duration::from_secs(600),
             memory: 2048,
+            cpus: 1,
             icount: false,
         }
     }
@@ -116,6 +120,7 @@ impl Vm {
             kernel: &kernel,
             accelerator,
             memory: self.memory,
+            cpus: self.cpus,
             icount: self.icount,
             shares: &shares,
             job: Some(job),
@@ -137,6 +142,7 @@ struct Boot<'a> {
     kernel: &'a Kernel,
     accelerator: Accelerator,
     memory: u32,
+    cpus: u32,
     icount: bool,
     shares: &'a [Share<'a>],
     job: Option<Job>,
@@ -159,6 +165,7 @@ impl Boot<'_> {
             initrd: &initrd,
             accelerator: self.accelerator,
             memory: self.memory,
+            cpus: self.cpus,
             icount: self.icount,
             sockets: &servers.iter().map(|server| (server.tag(), server.socket())).collect::<Vec<_>>(),
             status: &status,

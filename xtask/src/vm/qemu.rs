@@ -21,6 +21,7 @@ pub(super) struct Machine<'a> {
     pub(super) initrd: &'a Path,
     pub(super) accelerator: Accelerator,
     pub(super) memory: u32,
+    pub(super) cpus: u32,
     /// Whether the guest's clock counts instructions.
     pub(super) icount: bool,
     /// virtiofs tags and the sockets of their servers.
@@ -35,7 +36,7 @@ pub(super) fn command(machine: &Machine<'_>) -> Result<Command> {
     let memory = format!("{}M", machine.memory);
     let mut command = Command::new(qemu);
     command
-        .args(["-M", "q35,memory-backend=memory", "-smp", "1", "-m", &memory])
+        .args(["-M", "q35,memory-backend=memory", "-smp", &machine.cpus.to_string(), "-m", &memory])
         .args(["-object", &format!("memory-backend-memfd,id=memory,size={memory},share=on")])
         .args(machine.accelerator.arguments())
         .args(["-nodefaults", "-no-reboot", "-display", "none", "-monitor", "none"])
