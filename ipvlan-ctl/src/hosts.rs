@@ -28,71 +28,82 @@ pub struct HostsError {
     pub source: io::Error,
 }
 
-/// A hosts file with a block of ours.
+/// Hosts files with a block of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostsFile {
-    path: PathBuf,
+pub struct HostsFiles {
     mark: String,
+    localhost: String,
 }
 
-impl HostsFile {
-    /// The file at `path`, with the block of `owner`.
+impl HostsFiles {
+    /// Those with the block of `owner`. One that is made for it calls loopback addresses as the machine does.
     #[must_use]
-    pub fn new(path: PathBuf, owner: &Path) -> Self {
-        Self { path, mark: format!("ipvlan-ctl {}", owner.display()) }
+    pub fn new(owner: &Path) -> Self {
+        let machine = fs::read_to_string(ETC_HOSTS).unwrap_or_default();
+        Self { mark: format!("ipvlan-ctl {}", owner.display()), localhost: localhost(&machine) }
     }
 
-    /// Has the block say `entries`, whole lines, and nothing else. Without any it goes, and with it a file that was made for it.
-    pub fn write(&self, entries: &str) -> Result<(), HostsError> {
-        self.try_write(entries).map_err(|source| HostsError { path: self.path.clone(), source })
+    /// Has the block in the file at `path` say `entries`, whole lines, and nothing else. Without any it goes, and with it a file that
+    /// was made for it.
+    pub fn write(&self, path: &Path, entries: &str) -> Result<(), HostsError> {
+        self.try_write(path, entries).map_err(|source| HostsError { path: path.to_owned(), source })
     }
 
-    fn try_write(&self, entries: &str) -> io::Result<()> {
-        let text = match fs::read_to_string(&self.path) {
+    fn try_write(&self, path: &Path, entries: &str) -> io::Result<()> {
+        let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             read => read?,
         };
         let parts = Parts::of(&text, &self.mark);
         if parts.has_block || !entries.is_empty() {
-            let machine = fs::read_to_string(ETC_HOSTS).unwrap_or_default();
-            self.overwrite(&parts.with(entries, &self.mark, &localhost(&machine)), &text)?;
+            overwrite(path, &parts.with(entries, &self.mark, &self.localhost), &text)?;
         }
         if entries.is_empty() && parts.is_empty() {
-            self.remove()?;
+            remove(path)?;
         }
         Ok(())
     }
+}
 
-    /// Whoever reads meanwhile sees the old names or the new ones: what the new text is shorter by goes only once it is blank.
-    fn overwrite(&self, new: &str, old: &str) -> io::Result<()> {
-        if old == new {
-            return Ok(());
-        }
-        if let Some(directory) = self.path.parent() {
-            DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
-        }
-        let mut options = OpenOptions::new();
-        // A link may lead to the host's own file, where these names don't belong.
-        options.write(true).create(true).truncate(false).custom_flags(OFlag::O_NOFOLLOW.bits());
-        let file = options.open(&self.path)?;
-        if old.is_empty() {
-            // Whoever a command runs as reads it, whatever our umask.
-            file.set_permissions(Permissions::from_mode(0o644))?;
-        }
-        let blank = "\n".repeat(old.len().saturating_sub(new.len()));
-        file.write_all_at(format!("{new}{blank}").as_bytes(), 0)?;
-        file.set_len(new.len() as u64)
+/// Whoever reads meanwhile sees the old names or the new ones: what the new text is shorter by goes only once it is blank.
+fn overwrite(path: &Path, new: &str, old: &str) -> io::Result<()> {
+    if old == new {
+        return Ok(());
     }
+    let file = if old.is_empty() { made(path)? } else { options().open(path)? };
+    // In a large network most of it stays.
+    let same = new.bytes().zip(old.bytes()).take_while(|(new, old)| new == old).count();
+    let blank = "\n".repeat(old.len().saturating_sub(new.len()));
+    file.write_all_at(&[&new.as_bytes()[same..], blank.as_bytes()].concat(), same as u64)?;
+    if new.len() < old.len() { file.set_len(new.len() as u64) } else { Ok(()) }
+}
 
-    fn remove(&self) -> io::Result<()> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        // Directories stay where they hold anything else.
-        let _ = self.path.ancestors().skip(1).take(2).try_for_each(fs::remove_dir);
-        Ok(())
+/// Opens an empty file, or a new one.
+fn made(path: &Path) -> io::Result<fs::File> {
+    if let Some(directory) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
     }
+    let file = options().create(true).open(path)?;
+    // Whoever a command runs as reads it, whatever our umask.
+    file.set_permissions(Permissions::from_mode(0o644))?;
+    Ok(file)
+}
+
+/// A link may lead to the host's own file, where these names don't belong.
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).truncate(false).custom_flags(OFlag::O_NOFOLLOW.bits());
+    options
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // Directories stay where they hold anything else.
+    let _ = path.ancestors().skip(1).take(2).try_for_each(fs::remove_dir);
+    Ok(())
 }
 
 /// A line of a hosts file.
@@ -211,41 +222,50 @@ mod tests {
             prop_assert_eq!(parts.with(&entries(), MARK, ""), with);
             prop_assert_eq!(parts.with("", MARK, ""), text);
         }
+
+        #[test]
+        fn what_changed_is_overwritten(old in "[ab\n]{0,9}", new in "[ab\n]{0,9}") {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("hosts");
+            fs::write(&path, &old).unwrap();
+            overwrite(&path, &new, &old).unwrap();
+            prop_assert_eq!(fs::read_to_string(&path).unwrap(), new);
+        }
     }
 
     #[test]
     fn a_file_comes_and_goes_with_its_block() {
         let dir = tempfile::tempdir().unwrap();
-        let file = HostsFile::new(dir.path().join("netns/red/hosts"), Path::new("/r"));
-        file.write("").unwrap();
-        assert!(!file.path.exists());
-        file.write(&entries()).unwrap();
-        let text = fs::read_to_string(&file.path).unwrap();
+        let (files, path) = (HostsFiles::new(Path::new("/r")), dir.path().join("netns/red/hosts"));
+        files.write(&path, "").unwrap();
+        assert!(!path.exists());
+        files.write(&path, &entries()).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(MADE) && text.contains("10.0.0.2\ta\n"), "{text}");
         // What is mounted elsewhere is the file, not its path.
-        let mounted = fs::File::open(&file.path).unwrap();
-        file.write("10.0.0.2\ta\n").unwrap();
+        let mounted = fs::File::open(&path).unwrap();
+        files.write(&path, "10.0.0.2\ta\n").unwrap();
         let text = io::read_to_string(&mounted).unwrap();
         assert!(text.contains("10.0.0.2\ta\n") && !text.contains("fd00::2"), "{text}");
         assert!(text.ends_with("# END ipvlan-ctl /r\n"), "{text}");
-        file.write("").unwrap();
+        files.write(&path, "").unwrap();
         assert!(!dir.path().join("netns").exists() && dir.path().exists());
         // As a killed command leaves it.
-        fs::create_dir_all(file.path.parent().unwrap()).unwrap();
-        fs::write(&file.path, "").unwrap();
-        file.write("").unwrap();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "").unwrap();
+        files.write(&path, "").unwrap();
         assert!(!dir.path().join("netns").exists());
     }
 
     #[test]
     fn a_file_that_got_lines_of_others_stays() {
         let dir = tempfile::tempdir().unwrap();
-        let file = HostsFile::new(dir.path().join("hosts"), Path::new("/r"));
-        file.write(&entries()).unwrap();
-        let text = fs::read_to_string(&file.path).unwrap();
-        fs::write(&file.path, format!("10.9.9.9 printer\n{text}")).unwrap();
-        file.write("").unwrap();
-        let text = fs::read_to_string(&file.path).unwrap();
+        let (files, path) = (HostsFiles::new(Path::new("/r")), dir.path().join("hosts"));
+        files.write(&path, &entries()).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, format!("10.9.9.9 printer\n{text}")).unwrap();
+        files.write(&path, "").unwrap();
+        let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("10.9.9.9 printer\n") && !text.contains("10.0.0.2"), "{text}");
     }
 
@@ -255,7 +275,7 @@ mod tests {
         let (target, link) = (dir.path().join("etc-hosts"), dir.path().join("hosts"));
         fs::write(&target, "127.0.0.1 localhost\n").unwrap();
         std::os::unix::fs::symlink(&target, &link).unwrap();
-        let error = HostsFile::new(link, Path::new("/r")).write(&entries()).unwrap_err();
+        let error = HostsFiles::new(Path::new("/r")).write(&link, &entries()).unwrap_err();
         assert!(error.to_string().starts_with("can't keep names in "), "{error}");
         assert_eq!(fs::read_to_string(target).unwrap(), "127.0.0.1 localhost\n");
     }

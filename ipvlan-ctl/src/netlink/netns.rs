@@ -127,6 +127,22 @@ impl Netns {
         })
     }
 
+    /// Whether each of the namespaces exists still. One thread looks where they were: [`Self::find`] takes one for each.
+    pub fn exist(wanted: &[&NetnsRef]) -> Result<Vec<bool>, NetnsError> {
+        let is_there = |wanted: &NetnsRef| {
+            let netns = open(&wanted.path).ok()??;
+            setns(netns, CloneFlags::CLONE_NEWNET).ok()?;
+            Some(read_cookie().ok()? == wanted.cookie)
+        };
+        let there: Vec<_> = on_thread(|| Ok(wanted.iter().map(|it| is_there(it) == Some(true)).collect()))
+            .map_err(|source| NetnsError::Io { label: "of an endpoint".into(), source })?;
+        Ok(there
+            .into_iter()
+            .zip(wanted)
+            .map(|(there, wanted)| there || Self::find(wanted).is_some())
+            .collect())
+    }
+
     /// The namespace that is where one is to come.
     #[must_use]
     pub fn expected(wanted: &NetnsRef) -> Option<Self> {

@@ -148,15 +148,18 @@ impl Session {
     }
 
     fn endpoint_name(&self, request: &AttachRequest, network: &Network, slot: u16) -> Result<Name, Error> {
-        let endpoints = self.store.endpoints()?;
-        let holder = |name: &str| endpoints.iter().find(|endpoint| endpoint.name.as_str() == name);
         let Some(name) = &request.name else {
-            let names = (u32::from(slot)..).map(|number| format!("{}-{number}", network.spec.name));
-            let free = names.into_iter().find(|name| holder(name).is_none()).unwrap_or_default();
-            return Ok(Name::parse("endpoint", &free)?);
+            let mut number = u32::from(slot);
+            loop {
+                let name = format!("{}-{number}", network.spec.name);
+                if self.store.endpoint(&name)?.is_none() {
+                    return Ok(Name::parse("endpoint", &name)?);
+                }
+                number += 1;
+            }
         };
         let parsed = Name::parse("endpoint", name)?;
-        let Some(holder) = holder(name) else {
+        let Some(holder) = self.store.endpoint(name)? else {
             return Ok(parsed);
         };
         let networks = self.store.networks()?;

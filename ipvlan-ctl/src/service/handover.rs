@@ -134,7 +134,7 @@ impl Session {
     pub fn is_given_up(&self, name: &str, engine: Engine) -> Result<bool, Error> {
         let Some(network) = self.store.network(name)? else { return Ok(false) };
         let is_engines = network.spec.owner.is_some_and(|owner| owner.engine == engine);
-        Ok(is_engines && self.store.endpoints()?.iter().all(|endpoint| endpoint.network != network.id))
+        Ok(is_engines && !self.store.has_endpoints(network.id)?)
     }
 
     /// The endpoint that an engine manages as `owner`.

@@ -1,14 +1,14 @@
 //! Endpoints of a network know each other by name, by way of hosts files.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use super::{Attachment, Error, Root};
 use crate::{
-    hosts::{HostsFile, entry},
+    hosts::{HostsFiles, entry},
     model::{Endpoint, Flag, State},
 };
 
@@ -42,30 +42,29 @@ impl Attachment<'_> {
         if present {
             endpoints.push(self.endpoint.clone());
         }
-        let known: Vec<_> = endpoints.iter().map(|endpoint| (endpoint, entries(endpoint))).collect();
-
         // Endpoints in one namespace share a file.
         let own = hosts_path(&self.session.root, &self.endpoint);
-        let mut files = BTreeMap::from([(own.clone(), Vec::new())]);
+        let mut paths = BTreeMap::from([(own.clone(), Vec::new())]);
         for endpoint in &endpoints {
-            files.entry(hosts_path(&self.session.root, endpoint)).or_default().push(endpoint);
+            paths.entry(hosts_path(&self.session.root, endpoint)).or_default().push(endpoint);
         }
-        for (path, members) in files {
+        let files = HostsFiles::new(self.session.root.dir());
+        // Most files say the same.
+        let mut texts = BTreeMap::new();
+        for (path, members) in paths {
             if path != own && members.iter().all(|member| member.network != self.network.id) {
                 continue;
             }
-            let reaches = |other: &Endpoint| {
-                members.iter().any(|member| {
-                    member.slot == other.slot
-                        || (member.network == other.network && !private.contains(&member.network))
-                })
-            };
-            let entries: String = known
-                .iter()
-                .filter(|(other, _)| reaches(other))
-                .map(|(_, entries)| entries.as_str())
-                .collect();
-            if let Err(error) = HostsFile::new(path, self.session.root.dir()).write(&entries) {
+            let (alone, among): (Vec<&Endpoint>, Vec<_>) =
+                members.iter().partition(|member| private.contains(&member.network));
+            let alone: BTreeSet<_> = alone.iter().map(|member| member.slot).collect();
+            let among: BTreeSet<_> = among.iter().map(|member| member.network).collect();
+            let text = texts.entry((alone, among)).or_insert_with_key(|(alone, among)| {
+                let reached =
+                    endpoints.iter().filter(|it| alone.contains(&it.slot) || among.contains(&it.network));
+                reached.map(entries).collect::<String>()
+            });
+            if let Err(error) = files.write(&path, text) {
                 self.session.warn(error.to_string());
             }
         }

@@ -89,10 +89,7 @@ impl Session {
 
     /// Applies steps again; an endpoint that is gone needs none.
     fn apply(&mut self, slot: Slot, steps: &[EndpointStep]) -> Result<(), Error> {
-        let Some(endpoint) = self.store.endpoints()?.into_iter().find(|endpoint| endpoint.slot == slot)
-        else {
-            return Ok(());
-        };
+        let Some(endpoint) = self.store.endpoint_at(slot)? else { return Ok(()) };
         let mut attachment = self.attachment(endpoint)?;
         steps.iter().try_for_each(|step| step.apply(&mut attachment))
     }

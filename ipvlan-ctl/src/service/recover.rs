@@ -13,11 +13,13 @@ impl Session {
     /// isn't complete. What can't be removed is a warning: it mustn't keep the user from other work.
     pub(super) fn repair(&mut self) -> Result<(), Error> {
         let parents = self.store.parents()?;
-        for endpoint in self.store.endpoints()? {
+        let endpoints = self.store.endpoints()?;
+        let alive = Netns::exist(&endpoints.iter().map(|endpoint| &endpoint.netns).collect::<Vec<_>>())?;
+        for (endpoint, alive) in endpoints.into_iter().zip(alive) {
             let remains = match endpoint.state {
                 // An engine gives back on the host what it has taken in.
                 State::Up if endpoint.owner.is_some() && self.is_on_host(&endpoint, &parents)? => false,
-                State::Up => Netns::find(&endpoint.netns).is_some(),
+                State::Up => alive,
                 State::Offered => self.settle_endpoint(&endpoint, &parents)?,
                 State::Creating | State::Closing => false,
             };
@@ -28,10 +30,8 @@ impl Session {
             let left = self.tear_down_endpoint(endpoint);
             self.note_repair("endpoint", name, left);
         }
-        let endpoints = self.store.endpoints()?;
         for network in self.store.networks()? {
-            let used = endpoints.iter().any(|endpoint| endpoint.network == network.id);
-            if network.state == State::Up || used {
+            if network.state == State::Up || self.store.has_endpoints(network.id)? {
                 continue;
             }
             let name = network.spec.name.clone();

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::{Store, StoreError, key, key_bytes, note_slot, optional, parsed};
 use crate::model::{Addresses, Endpoint, IfName, Name, NetnsRef, Owner, Slot, State};
@@ -13,28 +13,42 @@ use crate::model::{Addresses, Endpoint, IfName, Name, NetnsRef, Owner, Slot, Sta
 const IPV4: &str = "ipv4";
 const IPV6: &str = "ipv6";
 const LINK_LOCAL: &str = "link-local";
+const SELECT: &str = "
+    SELECT endpoint.*, network.parent AS parent,
+        (SELECT address FROM address WHERE endpoint = endpoint.slot AND kind = 'ipv4') AS ipv4,
+        (SELECT address FROM address WHERE endpoint = endpoint.slot AND kind = 'ipv6') AS ipv6,
+        (SELECT address FROM address WHERE endpoint = endpoint.slot AND kind = 'link-local') AS link_local
+    FROM endpoint JOIN network ON network.id = endpoint.network";
 
 impl Store {
     /// All endpoints, by slot.
     pub fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
-        let mut statement = self.db.prepare(
-            "SELECT endpoint.*, network.parent AS parent,
-                (SELECT address FROM address WHERE endpoint = endpoint.slot AND kind = 'ipv4') AS ipv4,
-                (SELECT address FROM address WHERE endpoint = endpoint.slot AND kind = 'ipv6') AS ipv6,
-                (SELECT address FROM address WHERE endpoint = endpoint.slot AND kind = 'link-local') AS link_local
-             FROM endpoint JOIN network ON network.id = endpoint.network ORDER BY endpoint.slot",
-        )?;
+        let mut statement = self.db.prepare(&format!("{SELECT} ORDER BY endpoint.slot"))?;
         Ok(statement.query_map([], read)?.collect::<Result<_, _>>()?)
     }
 
     /// The endpoint called `name`.
     pub fn endpoint(&self, name: &str) -> Result<Option<Endpoint>, StoreError> {
-        Ok(self.endpoints()?.into_iter().find(|endpoint| endpoint.name.as_str() == name))
+        let mut statement = self.db.prepare(&format!("{SELECT} WHERE endpoint.name = ?1"))?;
+        Ok(statement.query_row([name], read).optional()?)
+    }
+
+    /// The endpoint that has `slot`.
+    pub fn endpoint_at(&self, slot: Slot) -> Result<Option<Endpoint>, StoreError> {
+        let mut statement = self.db.prepare(&format!("{SELECT} WHERE endpoint.slot = ?1"))?;
+        Ok(statement.query_row([slot], read).optional()?)
     }
 
     /// The endpoint that an engine manages as `owner`.
     pub fn endpoint_of(&self, owner: &Owner) -> Result<Option<Endpoint>, StoreError> {
-        Ok(self.endpoints()?.into_iter().find(|endpoint| endpoint.owner.as_ref() == Some(owner)))
+        let mut statement = self.db.prepare(&format!("{SELECT} WHERE endpoint.owner = ?1"))?;
+        Ok(statement.query_row([owner.to_string()], read).optional()?)
+    }
+
+    /// Whether `network` has any.
+    pub fn has_endpoints(&self, network: u32) -> Result<bool, StoreError> {
+        let mut statement = self.db.prepare("SELECT 1 FROM endpoint WHERE network = ?1")?;
+        Ok(statement.exists([network])?)
     }
 
     /// Every address that endpoints on a parent hold, with the endpoint's name.

@@ -102,6 +102,9 @@ ALTER TABLE network ADD COLUMN snat TEXT NOT NULL DEFAULT 'off';
 ALTER TABLE network ADD COLUMN host_access INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE endpoint ADD COLUMN host_access INTEGER NOT NULL DEFAULT 0;
 ",
+    "
+CREATE INDEX address_endpoint ON address (endpoint);
+",
 ];
 
 /// The version that this program writes.
