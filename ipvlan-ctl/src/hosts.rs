@@ -7,6 +7,7 @@ use std::{
     fs::{self, DirBuilder, OpenOptions, Permissions},
     io,
     net::IpAddr,
+    ops::Range,
     os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
@@ -124,12 +125,10 @@ struct Parts {
 
 impl Parts {
     fn of(text: &str, mark: &str) -> Self {
-        let lines: Vec<_> = text.split_inclusive('\n').collect();
-        let find = |wanted: &str| lines.iter().position(|line| line.trim_end() == wanted);
-        match find(&begin(mark)).zip(find(&end(mark))) {
-            Some((first, last)) if first < last => Self {
-                others: lines[..first].iter().chain(&lines[last + 1..]).copied().collect(),
-                made: lines[first..last].iter().any(|line| line.trim_end() == MADE),
+        match line(text, &begin(mark)).zip(line(text, &end(mark))) {
+            Some((first, last)) if first.end <= last.start => Self {
+                others: [&text[..first.start], &text[last.end..]].concat(),
+                made: line(&text[first.end..last.start], MADE).is_some(),
                 has_block: true,
             },
             // Half a block tells nobody which lines are ours. An empty file is one that a command killed meanwhile has made.
@@ -152,6 +151,15 @@ impl Parts {
         let (begin, end) = (begin(mark), end(mark));
         format!("{others}{separator}{begin}\n{note}{localhost}{entries}{end}\n")
     }
+}
+
+/// Where the first line is that says `wanted`.
+fn line(text: &str, wanted: &str) -> Option<Range<usize>> {
+    text.match_indices(wanted).find_map(|(start, _)| {
+        let end = text[start..].find('\n').map_or(text.len(), |length| start + length + 1);
+        let is_whole = text[..start].is_empty() || text[..start].ends_with('\n');
+        (is_whole && text[start..end].trim_end() == wanted).then_some(start..end)
+    })
 }
 
 fn begin(mark: &str) -> String {
@@ -209,7 +217,13 @@ mod tests {
 
     #[test]
     fn half_a_block_is_others() {
-        for text in [format!("# BEGIN {MARK}\n10.0.0.2 a\n"), format!("# END {MARK}\n# BEGIN {MARK}\n")] {
+        let (begin, end) = (begin(MARK), end(MARK));
+        for text in [
+            format!("{begin}\n10.0.0.2 a\n"),
+            format!("{end}\n{begin}\n"),
+            format!("{begin}ning\n{end}\n"),
+            format!("x {begin}\n{end}\n"),
+        ] {
             assert_eq!(Parts::of(&text, MARK), Parts { others: text, made: false, has_block: false });
         }
     }

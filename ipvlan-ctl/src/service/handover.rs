@@ -80,7 +80,7 @@ impl Session {
     /// Notes which of the offered slaves have been taken in.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
         let parents = self.store.parents()?;
-        for endpoint in self.store.endpoints()?.into_iter().filter(|it| it.state == State::Offered) {
+        for endpoint in self.store.endpoints_in(State::Offered)? {
             self.settle_endpoint(&endpoint, &parents)?;
         }
         Ok(())
@@ -161,9 +161,9 @@ impl Session {
     fn evict(&mut self, request: &AttachRequest) -> Result<(), Error> {
         let Some(network) = self.store.network(&request.network)? else { return Ok(()) };
         let wanted = [&request.ip, &request.ip6].map(|text| text.as_ref()?.parse().ok());
-        for endpoint in self.store.endpoints()? {
+        for endpoint in self.store.endpoints_in(State::Offered)? {
             let holds = endpoint.addresses.iter().any(|address| wanted.contains(&Some(address)));
-            if holds && endpoint.network == network.id && endpoint.state == State::Offered {
+            if holds && endpoint.network == network.id {
                 let left = self.tear_down_endpoint(endpoint)?;
                 left.into_iter().for_each(|error| self.warn(error.to_string()));
             }

@@ -27,6 +27,13 @@ impl Store {
         Ok(statement.query_map([], read)?.collect::<Result<_, _>>()?)
     }
 
+    /// Those that have come as far as `state`, by slot.
+    pub fn endpoints_in(&self, state: State) -> Result<Vec<Endpoint>, StoreError> {
+        let mut statement =
+            self.db.prepare(&format!("{SELECT} WHERE endpoint.state = ?1 ORDER BY endpoint.slot"))?;
+        Ok(statement.query_map([state.as_str()], read)?.collect::<Result<_, _>>()?)
+    }
+
     /// The endpoint called `name`.
     pub fn endpoint(&self, name: &str) -> Result<Option<Endpoint>, StoreError> {
         let mut statement = self.db.prepare(&format!("{SELECT} WHERE endpoint.name = ?1"))?;

@@ -23,7 +23,7 @@ pub(crate) struct Effort {
 }
 
 impl Effort {
-    pub(crate) const FULL: Self = Self { pairs: 50, crowd: 300 };
+    pub(crate) const FULL: Self = Self { pairs: 50, crowd: 1000 };
     pub(crate) const QUICK: Self = Self { pairs: 2, crowd: 20 };
 }
 
