@@ -2,9 +2,8 @@
 
 use crate::Slot;
 
-/// Part of the pin path. Raise it when a layout in [`crate::types`], the meaning of a field or a map's share of the
-/// capacity changes.
-pub const ABI_VERSION: u32 = 5;
+/// Part of the pin path. Raise it when a layout in [`crate::types`] or the meaning of a field changes.
+pub const ABI_VERSION: u32 = 4;
 
 /// Parents and endpoints that there is room for, together, where nothing else is asked for. Their slots run from 1.
 pub const CAPACITY: Slot = 4096;
@@ -13,12 +12,10 @@ pub const CAPACITY: Slot = 4096;
 pub const MAX_CAPACITY: Slot = 0xFFFD;
 /// Slots in an object as it is compiled; slot 0 is nobody's.
 pub const SLOTS: u32 = CAPACITY as u32 + 1;
-/// IPv4 addresses in an object as it is compiled: one for each endpoint.
-pub const IPV4_ADDRESSES: u32 = SLOTS;
-/// IPv6 addresses in an object as it is compiled: an endpoint has a link-local one, and one more at most.
-pub const IPV6_ADDRESSES: u32 = 2 * SLOTS;
+/// Addresses, per family, in an object as it is compiled: an endpoint has up to two IPv6 addresses.
+pub const ADDRESSES: u32 = 2 * SLOTS;
 /// Pairs of slot and reason that are counted, in an object as it is compiled; beyond, frames are dropped uncounted.
-pub const DROP_COUNTERS: u32 = 2 * SLOTS;
+pub const DROP_COUNTERS: u32 = 4 * SLOTS;
 
 /// The maps that are made larger or smaller than they were compiled, with their entries.
 #[must_use]
@@ -28,8 +25,8 @@ pub fn sized_maps(capacity: Slot) -> [(&'static str, u32); 6] {
         (SLOT_MAP, scale(SLOTS)),
         (TRAFFIC_MAP, scale(SLOTS)),
         (GROUP_MAP, scale(SLOTS)),
-        (IPV4_MAP, scale(IPV4_ADDRESSES)),
-        (IPV6_MAP, scale(IPV6_ADDRESSES)),
+        (IPV4_MAP, scale(ADDRESSES)),
+        (IPV6_MAP, scale(ADDRESSES)),
         (DROP_MAP, scale(DROP_COUNTERS)),
     ]
 }

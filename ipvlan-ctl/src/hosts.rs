@@ -72,11 +72,9 @@ fn overwrite(path: &Path, new: &str, old: &str) -> io::Result<()> {
         return Ok(());
     }
     let file = if old.is_empty() { made(path)? } else { options().open(path)? };
-    // In a large network most of it stays.
-    let same = new.bytes().zip(old.bytes()).take_while(|(new, old)| new == old).count();
     let blank = "\n".repeat(old.len().saturating_sub(new.len()));
-    file.write_all_at(&[&new.as_bytes()[same..], blank.as_bytes()].concat(), same as u64)?;
-    if new.len() < old.len() { file.set_len(new.len() as u64) } else { Ok(()) }
+    file.write_all_at(format!("{new}{blank}").as_bytes(), 0)?;
+    file.set_len(new.len() as u64)
 }
 
 /// Opens an empty file, or a new one.

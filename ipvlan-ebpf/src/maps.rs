@@ -9,7 +9,7 @@ use aya_ebpf::{
 use ipvlan_common::{
     Slot, SlotEntry,
     event::EventBudget,
-    schema::{DROP_COUNTERS, EVENT_BYTES, IPV4_ADDRESSES, IPV6_ADDRESSES, SLOTS as SLOT_COUNT},
+    schema::{ADDRESSES, DROP_COUNTERS, EVENT_BYTES, SLOTS as SLOT_COUNT},
     tables::{Tables, pay_group},
     types::{DropKey, Ipv4Key, Ipv6Key, Traffic},
 };
@@ -17,9 +17,9 @@ use ipvlan_common::{
 #[map]
 pub(crate) static SLOTS: Array<SlotEntry> = Array::pinned(SLOT_COUNT, 0);
 #[map]
-static IPV4: HashMap<Ipv4Key, Slot> = HashMap::pinned(IPV4_ADDRESSES, BPF_F_NO_PREALLOC);
+static IPV4: HashMap<Ipv4Key, Slot> = HashMap::pinned(ADDRESSES, BPF_F_NO_PREALLOC);
 #[map]
-static IPV6: HashMap<Ipv6Key, Slot> = HashMap::pinned(IPV6_ADDRESSES, BPF_F_NO_PREALLOC);
+static IPV6: HashMap<Ipv6Key, Slot> = HashMap::pinned(ADDRESSES, BPF_F_NO_PREALLOC);
 /// Written by several CPUs without a lock: a frame more or less gets through, and none is dropped wrongly.
 #[map]
 static GROUPS: Array<u64> = Array::pinned(SLOT_COUNT, 0);

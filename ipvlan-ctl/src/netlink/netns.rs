@@ -52,6 +52,9 @@ pub enum NetnsError {
     /// The file isn't one.
     #[error("'{0}' is not a network namespace")]
     NotOne(String),
+    /// Nobody can be sent into any.
+    #[error("can't look for network namespaces: {0}")]
+    Thread(io::Error),
     /// The kernel refuses.
     #[error("can't enter network namespace '{label}': {source}")]
     Io {
@@ -135,7 +138,7 @@ impl Netns {
             Some(read_cookie().ok()? == wanted.cookie)
         };
         let there: Vec<_> = on_thread(|| Ok(wanted.iter().map(|it| is_there(it) == Some(true)).collect()))
-            .map_err(|source| NetnsError::Io { label: "of an endpoint".into(), source })?;
+            .map_err(NetnsError::Thread)?;
         Ok(there
             .into_iter()
             .zip(wanted)

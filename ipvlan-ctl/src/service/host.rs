@@ -25,11 +25,11 @@ impl Foundation<'_> {
             self.note_host(known.union(&now).copied().collect())?;
         }
         let dataplane = self.session.dataplane()?;
-        for address in missing {
-            dataplane.add_address(slot, address, slot)?;
-        }
         for address in gone {
             dataplane.remove_address(slot, address)?;
+        }
+        for address in missing {
+            dataplane.add_address(slot, address, slot)?;
         }
         if known == now {
             self.parent.host_addresses = now;

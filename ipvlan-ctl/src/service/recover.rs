@@ -1,5 +1,7 @@
 //! Clears away what a killed command left.
 
+use std::collections::BTreeSet;
+
 use tracing::debug;
 
 use super::{Error, Session};
@@ -14,12 +16,15 @@ impl Session {
     pub(super) fn repair(&mut self) -> Result<(), Error> {
         let parents = self.store.parents()?;
         let endpoints = self.store.endpoints()?;
-        let alive = Netns::exist(&endpoints.iter().map(|endpoint| &endpoint.netns).collect::<Vec<_>>())?;
-        for (endpoint, alive) in endpoints.into_iter().zip(alive) {
+        let up: Vec<_> = endpoints.iter().filter(|endpoint| endpoint.state == State::Up).collect();
+        let exist = Netns::exist(&up.iter().map(|endpoint| &endpoint.netns).collect::<Vec<_>>())?;
+        let alive: BTreeSet<_> =
+            up.iter().zip(exist).filter(|(_, exists)| *exists).map(|(endpoint, _)| endpoint.slot).collect();
+        for endpoint in endpoints {
             let remains = match endpoint.state {
                 // An engine gives back on the host what it has taken in.
                 State::Up if endpoint.owner.is_some() && self.is_on_host(&endpoint, &parents)? => false,
-                State::Up => alive,
+                State::Up => alive.contains(&endpoint.slot),
                 State::Offered => self.settle_endpoint(&endpoint, &parents)?,
                 State::Creating | State::Closing => false,
             };

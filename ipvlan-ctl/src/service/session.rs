@@ -6,7 +6,7 @@ use nix::fcntl::Flock;
 
 use super::{Error, Failure, Root, preflight};
 use crate::{
-    bpf::Dataplane,
+    bpf::{Dataplane, has_pins},
     model::{Name, Slot},
     netlink::Netlink,
     store::Store,
@@ -41,6 +41,8 @@ impl Session {
         facts.check()?;
         let lock = root.lock()?;
         let is_new = !root.store().exists();
+        // Before the store becomes one that the version whose pins these are can't read any more.
+        has_pins(root.pin_dir())?;
         Ok(Self {
             root: root.clone(),
             store: Store::open(&root.store())?,

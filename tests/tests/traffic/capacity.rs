@@ -74,7 +74,7 @@ fn no_slot_left() -> Result<()> {
     lab.sandbox.ctl("detach late").map(drop)
 }
 
-/// By design there is room for the addresses of all endpoints, so somebody else's hand fills the maps here.
+/// By design there are more addresses than slots, so somebody else's hand fills the maps here.
 fn no_address_left() -> Result<()> {
     let lab = lab(FULL + 1)?;
     let pin = |name| lab.sandbox.pins().join(format!("v{ABI_VERSION}/maps")).join(name);

@@ -2,9 +2,10 @@
 
 use std::{
     collections::HashSet,
-    fs,
+    fs::{self, File},
     net::{SocketAddr, UdpSocket},
-    os::unix::process::ExitStatusExt as _,
+    os::unix::{fs::FileExt as _, process::ExitStatusExt as _},
+    path::Path,
     process::Stdio,
     sync::atomic::{AtomicBool, Ordering},
     thread,
@@ -269,9 +270,14 @@ fn other_version() -> Result<()> {
     let other = lab.sandbox.pins().join("v0");
     fs::create_dir(&other)?;
     let attach = format!("attach {} --netns {}", NET.name, spare.name());
-    for words in ["upgrade", &attach, "stats"] {
+    // The other version must be able to go on with its store, so it doesn't become one of this version's.
+    let store = lab.sandbox.root().join("store.sqlite");
+    let current = set_store_version(&store, 0)?;
+    for words in ["upgrade", &attach] {
         refused(&lab.sandbox, words)?;
     }
+    ensure!(set_store_version(&store, current)? == 0, "the store is of this version now");
+    refused(&lab.sandbox, "stats")?;
     fs::remove_dir(&other)?;
     is_enforced(&lab)?;
 
@@ -281,6 +287,16 @@ fn other_version() -> Result<()> {
     refused(&empty, &create)?;
     ensure!(empty.pins().join("v0").exists(), "the other version's pins were removed");
     Ok(())
+}
+
+/// Sets SQLite's `user_version`, which is 60 bytes into a file; returns what it was.
+fn set_store_version(store: &Path, version: u32) -> Result<u32> {
+    const PLACE: u64 = 60;
+    let file = File::options().read(true).write(true).open(store)?;
+    let mut before = [0; 4];
+    file.read_exact_at(&mut before, PLACE)?;
+    file.write_all_at(&version.to_be_bytes(), PLACE)?;
+    Ok(u32::from_be_bytes(before))
 }
 
 /// `words` ends with one error that names the other version, and a hint.

@@ -11,10 +11,14 @@ use crate::attack::{
     setting::{Family, Place, Setting},
     world::{Who, World, keep},
 };
-use crate::sandbox::{FROM_LAN, INTERFACE, SHARED, TO_LAN, packet::PacketSocket};
+use crate::{
+    model::{Flag, Mode},
+    sandbox::{FROM_LAN, INTERFACE, SHARED, TO_LAN, packet::PacketSocket},
+};
 
-const SIBLING: &str = "eth1";
-const NO_ADMIN: &str =
+/// A second slave, without programs of ours.
+pub(super) const SIBLING: &str = "eth1";
+pub(super) const NO_ADMIN: &str =
     "don't give containers CAP_NET_ADMIN, or give them a user namespace; `audit` shows it when it happens";
 
 pub(super) const CASES: &[Case] = &[
@@ -104,16 +108,20 @@ fn send(world: &World, interface: &str, frame: &[u8]) -> Result<()> {
 }
 
 pub(super) fn sibling(world: &World, frame: &[u8]) -> Result<()> {
+    make_sibling(world)?;
+    send(world, SIBLING, frame)
+}
+
+pub(super) fn make_sibling(world: &World) -> Result<()> {
     let netns = &world.root.netns;
     if netns.ifindex(SIBLING).is_err() {
         let Setting { mode, flag, .. } = world.setting;
         // A private network's parent is in bridge mode with enforcement, and a new slave switches it to what it asks for.
-        let flag =
-            if world.is_enforced() && flag == crate::model::Flag::Private { "bridge" } else { flag.as_str() };
+        let flag = if world.is_enforced() && flag == Flag::Private { "bridge" } else { flag.as_str() };
         netns.ip(&format!("link add link {INTERFACE} name {SIBLING} type ipvlan mode {mode} {flag}"))?;
         netns.ip(&format!("link set {SIBLING} up"))?;
     }
-    send(world, SIBLING, frame)
+    Ok(())
 }
 
 /// Frames from the wire take a moment, in which the address has to stay.
@@ -147,14 +155,18 @@ fn steal_far(world: &World, family: Family, marker: &[u8]) -> Result<()> {
     })
 }
 
-/// The mode is the parent's, and any slave can switch it.
 fn flip(world: &World, family: Family, marker: &[u8]) -> Result<()> {
-    let own = world.setting.mode.as_str();
-    let other = if world.setting.is_l2() { "l3" } else { "l2" };
-    let netns = &world.root.netns;
-    netns.ip(&format!("link set {INTERFACE} type ipvlan mode {other}"))?;
     let frame = world.udp(family, SHARED, Who::Attacker, Who::Host, marker)?;
-    let sent = world.send(crate::sandbox::Door::Queue, &frame);
-    netns.ip(&format!("link set {INTERFACE} type ipvlan mode {own}"))?;
-    sent
+    let other = if world.setting.is_l2() { Mode::L3 } else { Mode::L2 };
+    switched(world, other, || world.send(crate::sandbox::Door::Queue, &frame))
+}
+
+/// The mode is the parent's, and any slave can switch it.
+pub(super) fn switched(world: &World, mode: Mode, act: impl FnOnce() -> Result<()>) -> Result<()> {
+    let switch =
+        |mode: Mode| world.root.netns.ip(&format!("link set {INTERFACE} type ipvlan mode {mode}")).map(drop);
+    switch(mode)?;
+    let done = act();
+    switch(world.setting.mode)?;
+    done
 }

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, anyhow};
 use indicatif::ProgressBar;
 use ipvlan_tests::Netns;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 
 use crate::{
@@ -125,6 +126,9 @@ fn row(tool: &str, what: &str, samples: &[Usage], base: &[Usage]) -> Vec<String>
 
 fn crowd(hosts: &Hosts, effort: Effort) -> Result<Section> {
     let tools = [Tool::Reference, Tool::Unprobed];
+    // Each namespace is kept open.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let mut costs = tools.map(Cost::new);
     let mut endpoints: Vec<(Tool, Netns)> = Vec::new();
     let progress = ProgressBar::new((effort.crowd * tools.len()) as u64).with_style(crate::progress()?);
