@@ -115,13 +115,20 @@ pub(super) fn sibling(world: &World, frame: &[u8]) -> Result<()> {
 pub(super) fn make_sibling(world: &World) -> Result<()> {
     let netns = &world.root.netns;
     if netns.ifindex(SIBLING).is_err() {
-        let Setting { mode, flag, .. } = world.setting;
-        // A private network's parent is in bridge mode with enforcement, and a new slave switches it to what it asks for.
-        let flag = if world.is_enforced() && flag == Flag::Private { "bridge" } else { flag.as_str() };
-        netns.ip(&format!("link add link {INTERFACE} name {SIBLING} type ipvlan mode {mode} {flag}"))?;
+        netns.ip(&format!(
+            "link add link {INTERFACE} name {SIBLING} type ipvlan mode {} {}",
+            world.setting.mode,
+            flag(world)
+        ))?;
         netns.ip(&format!("link set {SIBLING} up"))?;
     }
     Ok(())
+}
+
+/// The parent's flag, which every word on it says again. A private network's parent is in bridge mode with enforcement.
+fn flag(world: &World) -> Flag {
+    let Setting { flag, .. } = world.setting;
+    if world.is_enforced() && flag == Flag::Private { Flag::Bridge } else { flag }
 }
 
 /// Frames from the wire take a moment, in which the address has to stay.
@@ -163,8 +170,10 @@ fn flip(world: &World, family: Family, marker: &[u8]) -> Result<()> {
 
 /// The mode is the parent's, and any slave can switch it.
 pub(super) fn switched(world: &World, mode: Mode, act: impl FnOnce() -> Result<()>) -> Result<()> {
-    let switch =
-        |mode: Mode| world.root.netns.ip(&format!("link set {INTERFACE} type ipvlan mode {mode}")).map(drop);
+    let switch = |mode: Mode| {
+        let words = format!("link set {INTERFACE} type ipvlan mode {mode} {}", flag(world));
+        world.root.netns.ip(&words).map(drop)
+    };
     switch(mode)?;
     let done = act();
     switch(world.setting.mode)?;
