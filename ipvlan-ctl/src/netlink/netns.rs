@@ -130,8 +130,8 @@ impl Netns {
         })
     }
 
-    /// Whether each of the namespaces exists still. One thread looks where they were: [`Self::find`] takes one for each.
-    pub fn exist(wanted: &[&NetnsRef]) -> Result<Vec<bool>, NetnsError> {
+    /// The cookies of those namespaces that exist still. One thread looks where they were: [`Self::find`] takes one for each.
+    pub fn alive(wanted: &[&NetnsRef]) -> Result<BTreeSet<u64>, NetnsError> {
         let is_there = |wanted: &NetnsRef| {
             let netns = open(&wanted.path).ok()??;
             setns(netns, CloneFlags::CLONE_NEWNET).ok()?;
@@ -139,11 +139,8 @@ impl Netns {
         };
         let there: Vec<_> = on_thread(|| Ok(wanted.iter().map(|it| is_there(it) == Some(true)).collect()))
             .map_err(NetnsError::Thread)?;
-        Ok(there
-            .into_iter()
-            .zip(wanted)
-            .map(|(there, wanted)| there || Self::find(wanted).is_some())
-            .collect())
+        let alive = wanted.iter().zip(there).filter(|(wanted, there)| *there || Self::find(wanted).is_some());
+        Ok(alive.map(|(wanted, _)| wanted.cookie).collect())
     }
 
     /// The namespace that is where one is to come.

@@ -1,7 +1,5 @@
 //! Clears away what a killed command left.
 
-use std::collections::BTreeSet;
-
 use tracing::debug;
 
 use super::{Error, Session};
@@ -16,15 +14,13 @@ impl Session {
     pub(super) fn repair(&mut self) -> Result<(), Error> {
         let parents = self.store.parents()?;
         let endpoints = self.store.endpoints()?;
-        let up: Vec<_> = endpoints.iter().filter(|endpoint| endpoint.state == State::Up).collect();
-        let exist = Netns::exist(&up.iter().map(|endpoint| &endpoint.netns).collect::<Vec<_>>())?;
-        let alive: BTreeSet<_> =
-            up.iter().zip(exist).filter(|(_, exists)| *exists).map(|(endpoint, _)| endpoint.slot).collect();
+        let up = endpoints.iter().filter(|endpoint| endpoint.state == State::Up);
+        let alive = Netns::alive(&up.map(|endpoint| &endpoint.netns).collect::<Vec<_>>())?;
         for endpoint in endpoints {
             let remains = match endpoint.state {
                 // An engine gives back on the host what it has taken in.
                 State::Up if endpoint.owner.is_some() && self.is_on_host(&endpoint, &parents)? => false,
-                State::Up => alive.contains(&endpoint.slot),
+                State::Up => alive.contains(&endpoint.netns.cookie),
                 State::Offered => self.settle_endpoint(&endpoint, &parents)?,
                 State::Creating | State::Closing => false,
             };

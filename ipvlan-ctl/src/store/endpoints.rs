@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{Params, Row, params};
 
 use super::{Store, StoreError, key, key_bytes, note_slot, optional, parsed};
 use crate::model::{Addresses, Endpoint, IfName, Name, NetnsRef, Owner, Slot, State};
@@ -23,33 +23,32 @@ const SELECT: &str = "
 impl Store {
     /// All endpoints, by slot.
     pub fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
-        let mut statement = self.db.prepare(&format!("{SELECT} ORDER BY endpoint.slot"))?;
-        Ok(statement.query_map([], read)?.collect::<Result<_, _>>()?)
+        self.select("ORDER BY endpoint.slot", [])
     }
 
     /// Those that have come as far as `state`, by slot.
     pub fn endpoints_in(&self, state: State) -> Result<Vec<Endpoint>, StoreError> {
-        let mut statement =
-            self.db.prepare(&format!("{SELECT} WHERE endpoint.state = ?1 ORDER BY endpoint.slot"))?;
-        Ok(statement.query_map([state.as_str()], read)?.collect::<Result<_, _>>()?)
+        self.select("WHERE endpoint.state = ?1 ORDER BY endpoint.slot", [state.as_str()])
     }
 
     /// The endpoint called `name`.
     pub fn endpoint(&self, name: &str) -> Result<Option<Endpoint>, StoreError> {
-        let mut statement = self.db.prepare(&format!("{SELECT} WHERE endpoint.name = ?1"))?;
-        Ok(statement.query_row([name], read).optional()?)
+        Ok(self.select("WHERE endpoint.name = ?1", [name])?.pop())
     }
 
     /// The endpoint that has `slot`.
     pub fn endpoint_at(&self, slot: Slot) -> Result<Option<Endpoint>, StoreError> {
-        let mut statement = self.db.prepare(&format!("{SELECT} WHERE endpoint.slot = ?1"))?;
-        Ok(statement.query_row([slot], read).optional()?)
+        Ok(self.select("WHERE endpoint.slot = ?1", [slot])?.pop())
     }
 
     /// The endpoint that an engine manages as `owner`.
     pub fn endpoint_of(&self, owner: &Owner) -> Result<Option<Endpoint>, StoreError> {
-        let mut statement = self.db.prepare(&format!("{SELECT} WHERE endpoint.owner = ?1"))?;
-        Ok(statement.query_row([owner.to_string()], read).optional()?)
+        Ok(self.select("WHERE endpoint.owner = ?1", [owner.to_string()])?.pop())
+    }
+
+    fn select(&self, which: &str, parameters: impl Params) -> Result<Vec<Endpoint>, StoreError> {
+        let mut statement = self.db.prepare(&format!("{SELECT} {which}"))?;
+        Ok(statement.query_map(parameters, read)?.collect::<Result<_, _>>()?)
     }
 
     /// Whether `network` has any.

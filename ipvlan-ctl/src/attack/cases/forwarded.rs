@@ -9,12 +9,12 @@ use ipvlan_common::{
 
 use super::{
     BOTH,
-    root::{NO_ADMIN, SIBLING, make_sibling, root, switched},
+    root::{SIBLING, make_sibling, root, switched, uncontained},
 };
 use crate::{
     attack::{
         case::{Case, Expect},
-        setting::{Family, Setting},
+        setting::Family,
         world::{Who, World},
     },
     model::Mode,
@@ -41,28 +41,19 @@ pub(super) const CASES: &[Case] = &[
         |world, family, marker| forward(world, family, (Who::Stranger, Who::Host), marker),
         |_| Expect::drop(&[Unsealed, HostFilter, Internal]),
     ),
-    known(
+    uncontained(
         "sibling-forwarded-to-wire",
         "to the LAN as a stranger, forwarded by a second slave, in mode l2 after switching the parent to l3",
         |world, family, marker| forward_by_sibling(world, family, (Who::Stranger, Who::Gateway), marker),
         |_| Expect::drop(&[Unsealed, Internal]).known(),
     ),
-    known(
+    uncontained(
         "sibling-forwarded-to-host",
         "into the host as a stranger, forwarded by a second slave, in mode l2 after switching the parent to l3",
         |world, family, marker| forward_by_sibling(world, family, (Who::Stranger, Who::Host), marker),
         |_| Expect::drop(&[Unsealed, HostFilter, Internal]).known(),
     ),
 ];
-
-const fn known(
-    id: &'static str,
-    what: &'static str,
-    act: fn(&World, Family, &[u8]) -> Result<()>,
-    expect: fn(Setting) -> Expect,
-) -> Case {
-    Case { advice: Some(NO_ADMIN), ..root(id, what, BOTH, act, expect) }
-}
 
 /// Has the container forward its own frame, which it then gives another source and another `tc_index`.
 pub(super) fn forward(world: &World, family: Family, (source, to): (Who, Who), marker: &[u8]) -> Result<()> {

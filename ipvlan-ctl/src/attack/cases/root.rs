@@ -18,7 +18,7 @@ use crate::{
 
 /// A second slave, without programs of ours.
 pub(super) const SIBLING: &str = "eth1";
-pub(super) const NO_ADMIN: &str =
+const NO_ADMIN: &str =
     "don't give containers CAP_NET_ADMIN, or give them a user namespace; `audit` shows it when it happens";
 
 pub(super) const CASES: &[Case] = &[
@@ -43,35 +43,27 @@ pub(super) const CASES: &[Case] = &[
         |world, family, marker| sibling(world, &world.udp(family, TO_LAN, Who::Peer, Who::Gateway, marker)?),
         |_| Expect::drop(&[Unsealed]),
     ),
-    Case {
-        advice: Some(NO_ADMIN),
-        ..root(
-            "steal-host",
-            "taking the host's address: does the LAN still reach the host?",
-            BOTH,
-            steal_host,
-            |_| Expect::pass(&[Place::Host]).known(),
-        )
-    },
-    Case {
-        advice: Some(NO_ADMIN),
-        ..root(
-            "steal-far",
-            "taking an address far away: does a peer still reach it?",
-            BOTH,
-            steal_far,
-            |setting| {
-                if setting.internal {
-                    Expect::pointless("nobody there reaches it")
-                } else if setting.is_l2() {
-                    Expect::pass(&[Place::Wire])
-                } else {
-                    // There, ipvlan finds the thief before the host's routes are asked.
-                    Expect::pass(&[Place::Wire]).known()
-                }
-            },
-        )
-    },
+    uncontained(
+        "steal-host",
+        "taking the host's address: does the LAN still reach the host?",
+        steal_host,
+        |_| Expect::pass(&[Place::Host]).known(),
+    ),
+    uncontained(
+        "steal-far",
+        "taking an address far away: does a peer still reach it?",
+        steal_far,
+        |setting| {
+            if setting.internal {
+                Expect::pointless("nobody there reaches it")
+            } else if setting.is_l2() {
+                Expect::pass(&[Place::Wire])
+            } else {
+                // There, ipvlan finds the thief before the host's routes are asked.
+                Expect::pass(&[Place::Wire]).known()
+            }
+        },
+    ),
     root(
         "stripped",
         "to the LAN as a peer, after 'tc qdisc del dev eth0 clsact'",
@@ -98,6 +90,16 @@ pub(super) const fn root(
 ) -> Case {
     let needs = Capability::NetAdmin;
     Case { id, what, class: Class::Root, families, needs, act: Act::Do(act), expect, advice: None }
+}
+
+/// What isn't contained in each setting where `expect` knows of it.
+pub(super) const fn uncontained(
+    id: &'static str,
+    what: &'static str,
+    act: fn(&World, Family, &[u8]) -> Result<()>,
+    expect: fn(Setting) -> Expect,
+) -> Case {
+    Case { advice: Some(NO_ADMIN), ..root(id, what, BOTH, act, expect) }
 }
 
 fn send(world: &World, interface: &str, frame: &[u8]) -> Result<()> {

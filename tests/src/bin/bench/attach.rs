@@ -95,8 +95,8 @@ fn pairs(hosts: &Hosts, effort: Effort) -> Result<Section> {
         about: format!(
             "{} times each, in turn, with one address out of a subnet and a default route: `ipvlan-ctl attach` and `detach`, and \
              ADD and DEL of the reference CNI plugin. Ratios to the latter: time from start to end and CPU time of all processes, \
-             median and 99th percentile each, by a clock that counts instructions; and the memory of the largest process. By default ours asks the LAN for 0.1 s \
-             whether somebody has the address, which the plugin doesn't.",
+             median and 99th percentile each, by a clock that counts instructions; and the memory of the largest process. By default \
+             ours asks the LAN for 0.1 s whether somebody has the address, which the plugin doesn't.",
             effort.pairs
         ),
         head: ["tool", "step", "time, p50", "time, p99", "CPU, p50", "CPU, p99", "peak, MiB"].map(str::to_owned).to_vec(),
