@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use memchr::memmem::Finder;
 use nix::fcntl::OFlag;
 
 /// The hosts file of a machine.
@@ -30,9 +31,9 @@ pub struct HostsError {
 }
 
 /// Hosts files with a block of ours.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct HostsFiles {
-    mark: String,
+    mark: Mark,
     localhost: String,
 }
 
@@ -41,7 +42,7 @@ impl HostsFiles {
     #[must_use]
     pub fn new(owner: &Path) -> Self {
         let machine = fs::read_to_string(ETC_HOSTS).unwrap_or_default();
-        Self { mark: format!("ipvlan-ctl {}", owner.display()), localhost: localhost(&machine) }
+        Self { mark: Mark::of(&owner.display().to_string()), localhost: localhost(&machine) }
     }
 
     /// Has the block in the file at `path` say `entries`, whole lines, and nothing else. Without any it goes, and with it a file that
@@ -51,13 +52,18 @@ impl HostsFiles {
     }
 
     fn try_write(&self, path: &Path, entries: &str) -> io::Result<()> {
-        let text = match fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            read => read?,
+        let (file, text) = match options().open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (None, String::new()),
+            file => {
+                let file = file?;
+                let text = io::read_to_string(&file)?;
+                (Some(file), text)
+            }
         };
         let parts = Parts::of(&text, &self.mark);
         if parts.has_block || !entries.is_empty() {
-            overwrite(path, &parts.with(entries, &self.mark, &self.localhost), &text)?;
+            let file = file.filter(|_| !text.is_empty()).map_or_else(|| made(path), Ok)?;
+            overwrite(&file, &parts.with(entries, &self.mark, &self.localhost), &text)?;
         }
         if entries.is_empty() && parts.is_empty() {
             remove(path)?;
@@ -67,12 +73,14 @@ impl HostsFiles {
 }
 
 /// Whoever reads meanwhile sees the old names or the new ones: what the new text is shorter by goes only once it is blank.
-fn overwrite(path: &Path, new: &str, old: &str) -> io::Result<()> {
+fn overwrite(file: &fs::File, new: &str, old: &str) -> io::Result<()> {
     if old == new {
         return Ok(());
     }
-    let file = if old.is_empty() { made(path)? } else { options().open(path)? };
-    let blank = "\n".repeat(old.len().saturating_sub(new.len()));
+    if new.len() >= old.len() {
+        return file.write_all_at(new.as_bytes(), 0);
+    }
+    let blank = "\n".repeat(old.len() - new.len());
     file.write_all_at(format!("{new}{blank}").as_bytes(), 0)?;
     file.set_len(new.len() as u64)
 }
@@ -91,7 +99,7 @@ fn made(path: &Path) -> io::Result<fs::File> {
 /// A link may lead to the host's own file, where these names don't belong.
 fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
-    options.write(true).truncate(false).custom_flags(OFlag::O_NOFOLLOW.bits());
+    options.read(true).write(true).truncate(false).custom_flags(OFlag::O_NOFOLLOW.bits());
     options
 }
 
@@ -111,6 +119,42 @@ pub fn entry(address: IpAddr, name: &str) -> String {
     format!("{address}\t{name}\n")
 }
 
+/// The lines around a block.
+#[derive(Debug, Clone)]
+struct Mark {
+    begin: Line,
+    end: Line,
+}
+
+impl Mark {
+    fn of(owner: &str) -> Self {
+        let line = |what| Line::new(&format!("# {what} ipvlan-ctl {owner}"));
+        Self { begin: line("BEGIN"), end: line("END") }
+    }
+}
+
+/// A line to look for in many files.
+#[derive(Debug, Clone)]
+struct Line {
+    text: String,
+    finder: Finder<'static>,
+}
+
+impl Line {
+    fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), finder: Finder::new(text).into_owned() }
+    }
+
+    /// Where the first line of `text` is that says this.
+    fn position(&self, text: &str) -> Option<Range<usize>> {
+        self.finder.find_iter(text.as_bytes()).find_map(|start| {
+            let end = text[start..].find('\n').map_or(text.len(), |length| start + length + 1);
+            let is_whole = text[..start].is_empty() || text[..start].ends_with('\n');
+            (is_whole && text[start..end].trim_end() == self.text).then_some(start..end)
+        })
+    }
+}
+
 /// What a file consists of.
 #[derive(Debug, PartialEq, Eq)]
 struct Parts {
@@ -122,11 +166,11 @@ struct Parts {
 }
 
 impl Parts {
-    fn of(text: &str, mark: &str) -> Self {
-        match line(text, &begin(mark)).zip(line(text, &end(mark))) {
+    fn of(text: &str, mark: &Mark) -> Self {
+        match mark.begin.position(text).zip(mark.end.position(text)) {
             Some((first, last)) if first.end <= last.start => Self {
                 others: [&text[..first.start], &text[last.end..]].concat(),
-                made: line(&text[first.end..last.start], MADE).is_some(),
+                made: text[first.end..last.start].starts_with(MADE),
                 has_block: true,
             },
             // Half a block tells nobody which lines are ours. An empty file is one that a command killed meanwhile has made.
@@ -139,33 +183,16 @@ impl Parts {
     }
 
     /// The whole file again. A file that was made for the block and then got lines of others keeps `localhost` without it.
-    fn with(&self, entries: &str, mark: &str, localhost: &str) -> String {
+    fn with(&self, entries: &str, mark: &Mark, localhost: &str) -> String {
         let Self { others, made, .. } = self;
         let separator = if others.is_empty() || others.ends_with('\n') { "" } else { "\n" };
         let (note, localhost) = if *made { (format!("{MADE}\n"), localhost) } else { (String::new(), "") };
         if entries.is_empty() {
             return format!("{others}{separator}{localhost}");
         }
-        let (begin, end) = (begin(mark), end(mark));
+        let (begin, end) = (&mark.begin.text, &mark.end.text);
         format!("{others}{separator}{begin}\n{note}{localhost}{entries}{end}\n")
     }
-}
-
-/// Where the first line is that says `wanted`.
-fn line(text: &str, wanted: &str) -> Option<Range<usize>> {
-    text.match_indices(wanted).find_map(|(start, _)| {
-        let end = text[start..].find('\n').map_or(text.len(), |length| start + length + 1);
-        let is_whole = text[..start].is_empty() || text[..start].ends_with('\n');
-        (is_whole && text[start..end].trim_end() == wanted).then_some(start..end)
-    })
-}
-
-fn begin(mark: &str) -> String {
-    format!("# BEGIN {mark}")
-}
-
-fn end(mark: &str) -> String {
-    format!("# END {mark}")
 }
 
 /// The lines of a hosts file that are true in every namespace.
@@ -183,7 +210,9 @@ mod tests {
 
     use super::*;
 
-    const MARK: &str = "ipvlan-ctl /r";
+    fn mark() -> Mark {
+        Mark::of("/r")
+    }
 
     fn entries() -> String {
         ["10.0.0.2", "fd00::2"].map(|address| entry(address.parse().unwrap(), "a")).concat()
@@ -192,47 +221,47 @@ mod tests {
     #[test]
     fn a_file_of_others_keeps_their_lines() {
         let before = "127.0.0.1 localhost\n10.9.9.9 printer\n";
-        let with = Parts::of(before, MARK).with(&entries(), MARK, "::1 localhost\n");
+        let with = Parts::of(before, &mark()).with(&entries(), &mark(), "::1 localhost\n");
         assert_eq!(
             with,
-            format!("{before}# BEGIN {MARK}\n10.0.0.2\ta\nfd00::2\ta\n# END {MARK}\n"),
+            format!("{before}# BEGIN ipvlan-ctl /r\n10.0.0.2\ta\nfd00::2\ta\n# END ipvlan-ctl /r\n"),
             "localhost is theirs to write"
         );
-        let parts = Parts::of(&with, MARK);
+        let parts = Parts::of(&with, &mark());
         assert!(parts.has_block && !parts.made && !parts.is_empty());
-        assert_eq!(parts.with("", MARK, "::1 localhost\n"), before);
+        assert_eq!(parts.with("", &mark(), "::1 localhost\n"), before);
         // What is written behind the block stays as well.
-        let parts = Parts::of(&format!("{with}10.9.9.8 scanner"), MARK);
-        assert_eq!(parts.with("", MARK, ""), format!("{before}10.9.9.8 scanner\n"));
+        let parts = Parts::of(&format!("{with}10.9.9.8 scanner"), &mark());
+        assert_eq!(parts.with("", &mark(), ""), format!("{before}10.9.9.8 scanner\n"));
     }
 
     #[test]
     fn blocks_of_several_owners() {
-        let one = Parts::of("", MARK).with(&entries(), MARK, "");
-        let two = Parts::of(&one, "other").with(&entries(), "other", "");
-        assert_eq!(Parts::of(&two, "other").with("", "other", ""), one);
+        let one = Parts::of("", &mark()).with(&entries(), &mark(), "");
+        let two = Parts::of(&one, &Mark::of("other")).with(&entries(), &Mark::of("other"), "");
+        assert_eq!(Parts::of(&two, &Mark::of("other")).with("", &Mark::of("other"), ""), one);
     }
 
     #[test]
     fn half_a_block_is_others() {
-        let (begin, end) = (begin(MARK), end(MARK));
+        let (begin, end) = (mark().begin.text, mark().end.text);
         for text in [
             format!("{begin}\n10.0.0.2 a\n"),
             format!("{end}\n{begin}\n"),
             format!("{begin}ning\n{end}\n"),
             format!("x {begin}\n{end}\n"),
         ] {
-            assert_eq!(Parts::of(&text, MARK), Parts { others: text, made: false, has_block: false });
+            assert_eq!(Parts::of(&text, &mark()), Parts { others: text, made: false, has_block: false });
         }
     }
 
     proptest! {
         #[test]
         fn without_the_block_all_is_as_before(text in "([a-z0-9 #.\t]{0,20}\n){0,6}") {
-            let with = Parts::of(&text, MARK).with(&entries(), MARK, "");
-            let parts = Parts::of(&with, MARK);
-            prop_assert_eq!(parts.with(&entries(), MARK, ""), with);
-            prop_assert_eq!(parts.with("", MARK, ""), text);
+            let with = Parts::of(&text, &mark()).with(&entries(), &mark(), "");
+            let parts = Parts::of(&with, &mark());
+            prop_assert_eq!(parts.with(&entries(), &mark(), ""), with);
+            prop_assert_eq!(parts.with("", &mark(), ""), text);
         }
 
         #[test]
@@ -240,7 +269,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("hosts");
             fs::write(&path, &old).unwrap();
-            overwrite(&path, &new, &old).unwrap();
+            overwrite(&options().open(&path).unwrap(), &new, &old).unwrap();
             prop_assert_eq!(fs::read_to_string(&path).unwrap(), new);
         }
     }

@@ -78,6 +78,11 @@ impl Netns {
         Self::open("the host's", Path::new("/proc/thread-self/ns/net"))
     }
 
+    /// The cookie of the namespace that the calling thread is in.
+    pub fn current_cookie() -> Result<u64, NetnsError> {
+        read_cookie().map_err(|errno| NetnsError::Io { label: "the host's".to_owned(), source: errno.into() })
+    }
+
     /// A namespace by its name, as `ip netns` lists it, or by its path.
     pub fn named(name_or_path: &str) -> Result<Self, NetnsError> {
         let path = if name_or_path.contains('/') {
@@ -223,13 +228,16 @@ impl Netns {
         .map_err(|source| self.error(source))
     }
 
-    /// Writes a sysctl of an interface inside; without IPv6 in the kernel that family has none to write.
-    pub fn set_sysctl(&self, family: &str, ifname: &str, key: &str, value: &str) -> Result<(), NetnsError> {
-        let path = format!("/proc/sys/net/{family}/conf/{ifname}/{key}");
-        match self.run(|| fs::write(path, value))? {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(self.error(source)),
+    /// Writes sysctls of an interface inside, each of a family; without IPv6 in the kernel that has none to write.
+    pub fn set_sysctls(&self, ifname: &str, values: &[(&str, &str, &str)]) -> Result<(), NetnsError> {
+        let write = |(family, key, value): &(&str, &str, &str)| match fs::write(
+            format!("/proc/sys/net/{family}/conf/{ifname}/{key}"),
+            value,
+        ) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(source),
             _ => Ok(()),
-        }
+        };
+        self.run(|| values.iter().try_for_each(write))?.map_err(|source| self.error(source))
     }
 }
 
@@ -342,7 +350,7 @@ mod tests {
             let error = Netns::open("it", path).unwrap_err();
             assert!(matches!(error, NetnsError::NotOne(_)), "{}: {error}", path.display());
         }
-        assert!(Netns::current().is_ok());
+        assert_eq!(Netns::current().unwrap().identity().cookie, Netns::current_cookie().unwrap());
     }
 
     #[test]

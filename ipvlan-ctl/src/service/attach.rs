@@ -74,14 +74,14 @@ impl Session {
         }
         let host_access = host_access(request, &network)?;
         let ifname = IfName::parse(&request.ifname)?;
-        if netns.identity().cookie == Netns::current()?.identity().cookie {
+        if netns.identity().cookie == Netns::current_cookie()? {
             return Err(Error::HostNetns(netns.identity().label.clone()));
         }
         self.require_ipvlan()?;
         let parent = self.parent(&network)?;
-        let dataplane = self.check_parent(&parent, network.spec.name.as_str())?;
+        let capacity = self.check_parent(&parent, network.spec.name.as_str())?.capacity();
 
-        let slot = self.free_slot(dataplane.capacity())?;
+        let slot = self.free_slot(capacity)?;
         let name = self.endpoint_name(request, &network, slot)?;
         let inside = Inside::open(netns)?;
         if inside.netlink.link_by_name(ifname.as_str())?.is_some() {
@@ -125,8 +125,8 @@ impl Session {
         let host_access = host_access(request, &network)?;
         self.require_ipvlan()?;
         let parent = self.parent(&network)?;
-        let dataplane = self.check_parent(&parent, network.spec.name.as_str())?;
-        let slot = self.free_slot(dataplane.capacity())?;
+        let capacity = self.check_parent(&parent, network.spec.name.as_str())?.capacity();
+        let slot = self.free_slot(capacity)?;
         let name = self.endpoint_name(request, &network, slot)?;
         let addresses = self.choose_addresses(request, &network, &parent, &BTreeSet::new())?;
         let ifindex = rand::random_range(IFINDEXES);

@@ -72,18 +72,20 @@ impl Attachment<'_> {
         let Inside { netns, netlink } = self.inside()?;
         let Link { index, name, .. } = self.slave_inside()?;
         // Neighbours may remember who had its addresses before.
-        netns.set_sysctl("ipv4", &name, "arp_notify", "1")?;
+        let mut sysctls = vec![("ipv4", "arp_notify", "1")];
         if self.endpoint.addresses.ipv6.is_some() {
             // The kernel would derive the same link-local address for every slave, and take further addresses from
             // router advertisements, which the programs refuse as a source.
-            for (key, value) in
-                [("addr_gen_mode", "1"), ("accept_ra", "0"), ("ndisc_notify", "1"), ("disable_ipv6", "0")]
-            {
-                netns.set_sysctl("ipv6", &name, key, value)?;
-            }
+            sysctls.extend([
+                ("ipv6", "addr_gen_mode", "1"),
+                ("ipv6", "accept_ra", "0"),
+                ("ipv6", "ndisc_notify", "1"),
+                ("ipv6", "disable_ipv6", "0"),
+            ]);
         } else {
-            netns.set_sysctl("ipv6", &name, "disable_ipv6", "1")?;
+            sysctls.push(("ipv6", "disable_ipv6", "1"));
         }
+        netns.set_sysctls(&name, &sysctls)?;
         if let Some(mtu) = self.network.spec.mtu {
             netlink.set_mtu(index, mtu)?;
         }

@@ -7,7 +7,7 @@ use super::{
     AttachRequest, Attachment, DefaultRoute, EndpointStep, Error, Plan, Report, Session, Step as _, slave,
 };
 use crate::{
-    bpf::{Dataplane, has_tcx},
+    bpf::has_tcx,
     model::{Endpoint, Engine, IfName, NetnsRef, Network, Owner, Parent, State, kernel_link_local},
     netlink::{Link, Netlink, Netns},
 };
@@ -103,15 +103,14 @@ impl Session {
         }
         self.store.set_endpoint_place(&settled(endpoint, &netns, &link))?;
         // Routers' advertisements would give it addresses that its programs refuse as a source.
-        if let Err(error) = netns.set_sysctl("ipv6", &link.name, "accept_ra", "0") {
+        if let Err(error) = netns.set_sysctls(&link.name, &[("ipv6", "accept_ra", "0")]) {
             self.warn(format!("endpoint '{}': {error}", endpoint.name));
         }
         Ok(true)
     }
 
-    fn has_device(&self, endpoint: &Endpoint) -> Result<bool, Error> {
-        let dataplane = Dataplane::open(self.root.pin_dir())?;
-        Ok(match dataplane {
+    fn has_device(&mut self, endpoint: &Endpoint) -> Result<bool, Error> {
+        Ok(match self.existing_dataplane()? {
             Some(dataplane) => dataplane.endpoint_device(endpoint.slot)?.is_some(),
             None => false,
         })

@@ -43,10 +43,11 @@ impl Attachment<'_> {
             endpoints.push(self.endpoint.clone());
         }
         // Endpoints in one namespace share a file.
-        let own = hosts_path(&self.session.root, &self.endpoint);
+        let path = |endpoint| hosts_path(&self.session.root, endpoint).into_os_string();
+        let own = path(&self.endpoint);
         let mut paths = BTreeMap::from([(own.clone(), Vec::new())]);
         for endpoint in &endpoints {
-            paths.entry(hosts_path(&self.session.root, endpoint)).or_default().push(endpoint);
+            paths.entry(path(endpoint)).or_default().push(endpoint);
         }
         let files = HostsFiles::new(self.session.root.dir());
         // Most files say the same.
@@ -64,7 +65,7 @@ impl Attachment<'_> {
                     endpoints.iter().filter(|it| alone.contains(&it.slot) || among.contains(&it.network));
                 reached.map(entries).collect::<String>()
             });
-            if let Err(error) = files.write(&path, text) {
+            if let Err(error) = files.write(Path::new(&path), text) {
                 self.session.warn(error.to_string());
             }
         }

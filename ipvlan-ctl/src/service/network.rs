@@ -7,7 +7,7 @@ use ipvlan_common::schema;
 
 use super::{Error, Plan, Session, Step, progress, uppers::macvlans};
 use crate::{
-    bpf::{Dataplane, ParentIdentity},
+    bpf::ParentIdentity,
     ipam,
     model::{Flag, IfName, Made, Mode, Network, NetworkSpec, Parent, Pool, Slot, State, Xdp},
     netlink::Link,
@@ -171,8 +171,8 @@ impl Session {
     }
 
     /// What the shared maps have room for, where they exist; else what was asked for.
-    fn agreed_capacity(&self, asked: Option<Slot>) -> Result<Slot, Error> {
-        let Some(dataplane) = Dataplane::open(self.root.pin_dir())? else {
+    fn agreed_capacity(&mut self, asked: Option<Slot>) -> Result<Slot, Error> {
+        let Some(dataplane) = self.existing_dataplane()? else {
             return Ok(asked.unwrap_or(schema::CAPACITY));
         };
         let capacity = dataplane.capacity();

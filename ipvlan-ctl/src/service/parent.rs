@@ -75,12 +75,12 @@ impl Foundation<'_> {
 
 impl Session {
     /// Refuses a parent that is gone, or that doesn't have its programs.
-    pub(super) fn check_parent(&self, parent: &Parent, network: &str) -> Result<Dataplane, Error> {
+    pub(super) fn check_parent(&mut self, parent: &Parent, network: &str) -> Result<&Dataplane, Error> {
         let (name, network) = (parent.name.to_string(), network.to_owned());
         let Some(device) = device(&self.netlink, parent)? else {
             return Err(Error::ParentGone { parent: name, network });
         };
-        match Dataplane::open(self.root.pin_dir())? {
+        match self.existing_dataplane()? {
             Some(dataplane) if dataplane.parent_is_enforced(parent.slot, device.index)? => Ok(dataplane),
             _ => Err(Error::NotEnforced { parent: name, network }),
         }
@@ -102,7 +102,7 @@ impl Session {
         }
         self.remake_parents(&networks)?;
         let parents = self.find_parents()?;
-        let maps_lost = Dataplane::open(self.root.pin_dir())?.is_none() || self.store.is_restoring()?;
+        let maps_lost = self.existing_dataplane()?.is_none() || self.store.is_restoring()?;
         if maps_lost {
             // Noted before there are maps: who comes after a kill finds some, and can't tell that they lack entries.
             self.store.set_restoring(true)?;

@@ -4,7 +4,7 @@ use super::{
     EndpointStep, Error, Finding, Foundation, Outcome, Report, Root, Session, Step as _, progress,
     survey::Mend,
 };
-use crate::{bpf::Dataplane, model::Slot};
+use crate::model::Slot;
 
 /// What came of it.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub fn reconcile(root: &Root, dry_run: bool) -> Result<Reconciled, Error> {
 
 impl Session {
     fn mend(&mut self, mend: Mend) -> Result<(), Error> {
-        if mend.only_drops() && Dataplane::open(self.root.pin_dir())?.is_none() {
+        if mend.only_drops() && self.existing_dataplane()?.is_none() {
             // It went with the maps; to look for it would make them again.
             return Ok(());
         }

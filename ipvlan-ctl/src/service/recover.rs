@@ -6,6 +6,7 @@ use super::{Error, Session};
 use crate::{
     model::{Name, State},
     netlink::Netns,
+    store::Glance,
 };
 
 impl Session {
@@ -13,14 +14,18 @@ impl Session {
     /// isn't complete. What can't be removed is a warning: it mustn't keep the user from other work.
     pub(super) fn repair(&mut self) -> Result<(), Error> {
         let parents = self.store.parents()?;
-        let endpoints = self.store.endpoints()?;
-        let up = endpoints.iter().filter(|endpoint| endpoint.state == State::Up);
-        let alive = Netns::alive(&up.map(|endpoint| &endpoint.netns).collect::<Vec<_>>())?;
-        for endpoint in endpoints {
+        let glances = self.store.glances()?;
+        let up = glances.iter().filter(|glance| glance.state == State::Up);
+        let alive = Netns::alive(&up.map(|glance| &glance.netns).collect::<Vec<_>>())?;
+        for Glance { slot, state, is_owned, netns } in glances {
+            let is_inside = state == State::Up && alive.contains(&netns.cookie);
+            if is_inside && !is_owned {
+                continue;
+            }
+            let Some(endpoint) = self.store.endpoint_at(slot)? else { continue };
             let remains = match endpoint.state {
                 // An engine gives back on the host what it has taken in.
-                State::Up if endpoint.owner.is_some() && self.is_on_host(&endpoint, &parents)? => false,
-                State::Up => alive.contains(&endpoint.netns.cookie),
+                State::Up => is_inside && !self.is_on_host(&endpoint, &parents)?,
                 State::Offered => self.settle_endpoint(&endpoint, &parents)?,
                 State::Creating | State::Closing => false,
             };

@@ -92,6 +92,7 @@ impl Session {
         self.facts.check_ipvlan(self.netlink.has_ipvlan()?)
     }
 
+    /// The shared maps; made where they are missing.
     pub(super) fn dataplane(&mut self) -> Result<&mut Dataplane, Error> {
         let dataplane = match self.dataplane.take() {
             Some(dataplane) => dataplane,
@@ -101,6 +102,14 @@ impl Session {
             }
         };
         Ok(self.dataplane.insert(dataplane))
+    }
+
+    /// The shared maps, where all of them are there.
+    pub(super) fn existing_dataplane(&mut self) -> Result<Option<&mut Dataplane>, Error> {
+        if self.dataplane.is_none() && !has_pins(self.root.pin_dir())? {
+            return Ok(None);
+        }
+        self.dataplane().map(Some)
     }
 
     /// Removes the maps that all networks share.
@@ -115,7 +124,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         if self.is_new && self.store.networks().is_ok_and(|networks| networks.is_empty()) {
             // An empty store that stays does no harm.
-            let _ignored = std::fs::remove_file(self.root.store());
+            let _ignored = Store::remove(&self.root.store());
         }
     }
 }

@@ -13,17 +13,48 @@ use crate::model::{Addresses, Endpoint, IfName, Name, NetnsRef, Owner, Slot, Sta
 const IPV4: &str = "ipv4";
 const IPV6: &str = "ipv6";
 const LINK_LOCAL: &str = "link-local";
+/// Read by number: a row would look for each name among all columns.
 const SELECT: &str = "
-    SELECT endpoint.*, network.parent AS parent,
+    SELECT slot, endpoint.key, endpoint.name, network, network.parent, ifname, ifindex, netns_label, netns_path,
+        netns_cookie, endpoint.state, endpoint.owner, endpoint.host_access,
         (SELECT address FROM address WHERE endpoint = endpoint.slot AND kind = 'ipv4') AS ipv4,
         (SELECT address FROM address WHERE endpoint = endpoint.slot AND kind = 'ipv6') AS ipv6,
         (SELECT address FROM address WHERE endpoint = endpoint.slot AND kind = 'link-local') AS link_local
     FROM endpoint JOIN network ON network.id = endpoint.network";
 
+/// What every command looks at of all endpoints, however many there are.
+#[derive(Debug)]
+pub struct Glance {
+    /// The endpoint's slot.
+    pub slot: Slot,
+    /// How far it has come.
+    pub state: State,
+    /// Whether an engine manages it.
+    pub is_owned: bool,
+    /// Its namespace.
+    pub netns: NetnsRef,
+}
+
 impl Store {
     /// All endpoints, by slot.
     pub fn endpoints(&self) -> Result<Vec<Endpoint>, StoreError> {
         self.select("ORDER BY endpoint.slot", [])
+    }
+
+    /// A glance at each endpoint, by slot.
+    pub fn glances(&self) -> Result<Vec<Glance>, StoreError> {
+        let mut statement = self.db.prepare_cached(
+            "SELECT slot, state, owner IS NOT NULL, netns_label, netns_path, netns_cookie FROM endpoint ORDER BY slot",
+        )?;
+        let rows = statement.query_map([], |row| {
+            Ok(Glance {
+                slot: row.get(0)?,
+                state: parsed(row, 1, State::from_text)?,
+                is_owned: row.get(2)?,
+                netns: netns(row, 3)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Those that have come as far as `state`, by slot.
@@ -47,26 +78,26 @@ impl Store {
     }
 
     fn select(&self, which: &str, parameters: impl Params) -> Result<Vec<Endpoint>, StoreError> {
-        let mut statement = self.db.prepare(&format!("{SELECT} {which}"))?;
+        let mut statement = self.db.prepare_cached(&format!("{SELECT} {which}"))?;
         Ok(statement.query_map(parameters, read)?.collect::<Result<_, _>>()?)
     }
 
     /// Whether `network` has any.
     pub fn has_endpoints(&self, network: u32) -> Result<bool, StoreError> {
-        let mut statement = self.db.prepare("SELECT 1 FROM endpoint WHERE network = ?1")?;
+        let mut statement = self.db.prepare_cached("SELECT 1 FROM endpoint WHERE network = ?1")?;
         Ok(statement.exists([network])?)
     }
 
     /// Every address that endpoints on a parent hold, with the endpoint's name.
     pub fn addresses(&self, parent: Slot) -> Result<BTreeMap<IpAddr, Name>, StoreError> {
-        let mut statement = self.db.prepare(
-            "SELECT address.address, endpoint.name AS name
+        let mut statement = self.db.prepare_cached(
+            "SELECT address.address, endpoint.name
              FROM address JOIN endpoint ON endpoint.slot = address.endpoint WHERE address.parent = ?1",
         )?;
         let rows = statement.query_map([parent], |row| {
             Ok((
-                parsed(row, "address", |text| text.parse().ok())?,
-                parsed(row, "name", |text| Name::parse("endpoint", text).ok())?,
+                parsed(row, 0, |text| text.parse().ok())?,
+                parsed(row, 1, |text| Name::parse("endpoint", text).ok())?,
             ))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -160,34 +191,36 @@ impl Store {
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Endpoint> {
-    let address = |column| optional(row, column, |text| text.parse::<IpAddr>().ok());
+    let address = |column: usize| optional(row, column, |text| text.parse::<IpAddr>().ok());
     let ipv4 = |address: IpAddr| -> Option<Ipv4Addr> {
         if let IpAddr::V4(address) = address { Some(address) } else { None }
     };
     let ipv6 = |address: IpAddr| -> Option<Ipv6Addr> {
         if let IpAddr::V6(address) = address { Some(address) } else { None }
     };
-    let path: String = row.get("netns_path")?;
     Ok(Endpoint {
-        slot: row.get("slot")?,
-        key: key(row)?,
-        name: parsed(row, "name", |text| Name::parse("endpoint", text).ok())?,
-        network: row.get("network")?,
-        parent: row.get("parent")?,
+        slot: row.get(0)?,
+        key: key(row, 1)?,
+        name: parsed(row, 2, |text| Name::parse("endpoint", text).ok())?,
+        network: row.get(3)?,
+        parent: row.get(4)?,
+        ifname: parsed(row, 5, |text| IfName::parse(text).ok())?,
+        ifindex: row.get(6)?,
+        netns: netns(row, 7)?,
+        state: parsed(row, 10, State::from_text)?,
+        owner: optional(row, 11, Owner::from_text)?,
+        host_access: row.get(12)?,
         addresses: Addresses {
-            ipv4: address("ipv4")?.and_then(ipv4),
-            ipv6: address("ipv6")?.and_then(ipv6),
-            link_local: address("link_local")?.and_then(ipv6),
+            ipv4: address(13)?.and_then(ipv4),
+            ipv6: address(14)?.and_then(ipv6),
+            link_local: address(15)?.and_then(ipv6),
         },
-        ifname: parsed(row, "ifname", |text| IfName::parse(text).ok())?,
-        ifindex: row.get("ifindex")?,
-        netns: NetnsRef {
-            label: row.get("netns_label")?,
-            path: path.into(),
-            cookie: row.get::<_, i64>("netns_cookie")?.cast_unsigned(),
-        },
-        state: parsed(row, "state", State::from_text)?,
-        owner: optional(row, "owner", Owner::from_text)?,
-        host_access: row.get("host_access")?,
     })
+}
+
+/// Out of three columns, of which `first` is the first.
+fn netns(row: &Row<'_>, first: usize) -> rusqlite::Result<NetnsRef> {
+    let path: String = row.get(first + 1)?;
+    let cookie: i64 = row.get(first + 2)?;
+    Ok(NetnsRef { label: row.get(first)?, path: path.into(), cookie: cookie.cast_unsigned() })
 }

@@ -7,15 +7,18 @@ mod settings;
 
 use std::{
     collections::BTreeSet,
-    fs::OpenOptions,
+    fs::{self, OpenOptions},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+pub use endpoints::Glance;
 use ipvlan_common::types::Key;
 use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, backup::Backup, types::FromSqlError,
+    Connection, ErrorCode, OpenFlags, OptionalExtension as _, Row, RowIndex,
+    backup::Backup,
+    types::{FromSqlError, ValueRef},
 };
 
 use crate::model::Slot;
@@ -55,6 +58,9 @@ pub enum StoreError {
 /// How long a command waits for another one's write.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How many statements are kept prepared: more than there are.
+const STATEMENTS: usize = 64;
+
 /// The open store.
 #[derive(Debug)]
 pub struct Store {
@@ -73,7 +79,24 @@ impl Store {
             .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
         let db = Connection::open(path)?;
         check(&db, path)?;
+        // What a transaction has written must outlive this process; of the machine, it is the file that must, and that is synced
+        // when it is closed: no endpoint outlives a boot.
+        db.pragma_update_and_check(None, "journal_mode", "WAL", |_mode| Ok(()))?;
+        db.pragma_update(None, "synchronous", "NORMAL")?;
         Self::prepare(db)
+    }
+
+    /// Removes the store at `path` and what SQLite keeps beside it.
+    pub fn remove(path: &Path) -> std::io::Result<()> {
+        for suffix in ["-wal", "-shm", ""] {
+            let mut file = path.as_os_str().to_owned();
+            file.push(suffix);
+            match fs::remove_file(file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Opens the store at `path` if there is one, to look at it.
@@ -97,6 +120,7 @@ impl Store {
 
     fn prepare(mut db: Connection) -> Result<Self, StoreError> {
         db.busy_timeout(PATIENCE)?;
+        db.set_prepared_statement_cache_capacity(STATEMENTS);
         db.pragma_update(None, "foreign_keys", true)?;
         // Immediate, so that of two programs that open a new store at once one waits for the other.
         let migration = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -119,7 +143,7 @@ impl Store {
     pub fn free_slot(&self, capacity: Slot) -> Result<Option<Slot>, StoreError> {
         let taken: BTreeSet<Slot> = self
             .db
-            .prepare("SELECT slot FROM parent UNION SELECT slot FROM endpoint")?
+            .prepare_cached("SELECT slot FROM parent UNION SELECT slot FROM endpoint")?
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         let last: Slot = self
@@ -160,17 +184,22 @@ const fn key_bytes([a, b]: Key) -> [u8; 16] {
     (((a as u128) << 64) | b as u128).to_be_bytes()
 }
 
-fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
-    let both = u128::from_be_bytes(row.get("key")?);
+fn key(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<Key> {
+    let both = u128::from_be_bytes(row.get(column)?);
     Ok([(both >> 64) as u64, both as u64])
 }
 
 /// Reads a column as a type of the model. A value that the model refuses was not written by this program.
-fn parsed<T>(row: &Row<'_>, column: &str, parse: impl FnOnce(&str) -> Option<T>) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    parse(&text).ok_or_else(|| {
+fn parsed<T>(
+    row: &Row<'_>,
+    column: impl RowIndex,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> rusqlite::Result<T> {
+    let index = column.idx(row.as_ref())?;
+    let text = row.get_ref(index)?.as_str()?;
+    parse(text).ok_or_else(|| {
+        let column = row.as_ref().column_name(index).unwrap_or_default();
         let error = FromSqlError::Other(format!("'{text}' in column {column}").into());
-        let index = row.as_ref().column_index(column).unwrap_or(0);
         rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, Box::new(error))
     })
 }
@@ -178,11 +207,14 @@ fn parsed<T>(row: &Row<'_>, column: &str, parse: impl FnOnce(&str) -> Option<T>)
 /// As [`parsed`], where there may be nothing.
 fn optional<T>(
     row: &Row<'_>,
-    column: &str,
+    column: impl RowIndex,
     parse: impl FnOnce(&str) -> Option<T>,
 ) -> rusqlite::Result<Option<T>> {
-    let text: Option<String> = row.get(column)?;
-    text.map(|_| parsed(row, column, parse)).transpose()
+    let index = column.idx(row.as_ref())?;
+    if row.get_ref(index)? == ValueRef::Null {
+        return Ok(None);
+    }
+    parsed(row, index, parse).map(Some)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::model::{
 impl Store {
     /// All networks, by name.
     pub fn networks(&self) -> Result<Vec<Network>, StoreError> {
-        let mut statement = self.db.prepare(
+        let mut statement = self.db.prepare_cached(
             "SELECT network.*, parent.name AS parent_name, parent.mode AS mode,
                     parent.xdp AS xdp, parent.made AS made
              FROM network JOIN parent ON parent.slot = network.parent ORDER BY network.name",
@@ -37,9 +37,9 @@ impl Store {
     }
 
     pub(super) fn pools(&self, network: u32) -> Result<Vec<Pool>, StoreError> {
-        let mut statement = self
-            .db
-            .prepare("SELECT subnet, gateway, range, aux FROM pool WHERE network = ?1 ORDER BY rowid")?;
+        let mut statement = self.db.prepare_cached(
+            "SELECT subnet, gateway, range, aux FROM pool WHERE network = ?1 ORDER BY rowid",
+        )?;
         let pools = statement.query_map([network], |row| {
             Ok(Pool {
                 subnet: parsed(row, "subnet", |text| text.parse().ok())?,
@@ -146,7 +146,7 @@ impl Store {
 
     /// All parents, by slot.
     pub fn parents(&self) -> Result<Vec<Parent>, StoreError> {
-        let mut statement = self.db.prepare("SELECT * FROM parent ORDER BY slot")?;
+        let mut statement = self.db.prepare_cached("SELECT * FROM parent ORDER BY slot")?;
         Ok(statement.query_map([], read_parent)?.collect::<Result<_, _>>()?)
     }
 
@@ -226,7 +226,7 @@ fn read_network(row: &Row<'_>) -> rusqlite::Result<Network> {
 fn read_parent(row: &Row<'_>) -> rusqlite::Result<Parent> {
     Ok(Parent {
         slot: row.get("slot")?,
-        key: key(row)?,
+        key: key(row, "key")?,
         ifindex: row.get("ifindex")?,
         name: parsed(row, "name", |text| IfName::parse(text).ok())?,
         mac: row.get("mac")?,

@@ -105,6 +105,10 @@ ALTER TABLE endpoint ADD COLUMN host_access INTEGER NOT NULL DEFAULT 0;
     "
 CREATE INDEX address_endpoint ON address (endpoint);
 ",
+    "
+DROP INDEX address_endpoint;
+CREATE INDEX endpoint_address ON address (endpoint, kind, address);
+",
 ];
 
 /// The version that this program writes.

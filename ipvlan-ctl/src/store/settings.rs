@@ -85,8 +85,8 @@ impl Store {
     }
 
     fn setting(&self, name: &str) -> Result<Option<String>, StoreError> {
-        let value = self.db.query_row("SELECT value FROM setting WHERE name = ?1", [name], |row| row.get(0));
-        Ok(value.optional()?)
+        let mut statement = self.db.prepare_cached("SELECT value FROM setting WHERE name = ?1")?;
+        Ok(statement.query_row([name], |row| row.get(0)).optional()?)
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), StoreError> {
