@@ -4,6 +4,7 @@
 //! to that path would never be seen inside. So files are written in place, each with one write.
 
 use std::{
+    borrow::Cow,
     fs::{self, DirBuilder, OpenOptions, Permissions},
     io,
     net::IpAddr,
@@ -52,17 +53,16 @@ impl HostsFiles {
     }
 
     fn try_write(&self, path: &Path, entries: &str) -> io::Result<()> {
-        let (file, text) = match options().open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (None, String::new()),
-            file => {
-                let file = file?;
-                let text = io::read_to_string(&file)?;
-                (Some(file), text)
-            }
+        let file = options().open(path);
+        let text = match &file {
+            Ok(file) => io::read_to_string(file)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            // Without anything to write, it matters only where there is a block.
+            Err(_) => fs::read_to_string(path)?,
         };
         let parts = Parts::of(&text, &self.mark);
         if parts.has_block || !entries.is_empty() {
-            let file = file.filter(|_| !text.is_empty()).map_or_else(|| made(path), Ok)?;
+            let file = if text.is_empty() { made(path)? } else { file? };
             overwrite(&file, &parts.with(entries, &self.mark, &self.localhost), &text)?;
         }
         if entries.is_empty() && parts.is_empty() {
@@ -135,22 +135,23 @@ impl Mark {
 
 /// A line to look for in many files.
 #[derive(Debug, Clone)]
-struct Line {
-    text: String,
-    finder: Finder<'static>,
-}
+struct Line(Finder<'static>);
 
 impl Line {
-    fn new(text: &str) -> Self {
-        Self { text: text.to_owned(), finder: Finder::new(text).into_owned() }
+    fn new(line: &str) -> Self {
+        Self(Finder::new(line).into_owned())
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.0.needle())
     }
 
     /// Where the first line of `text` is that says this.
     fn position(&self, text: &str) -> Option<Range<usize>> {
-        self.finder.find_iter(text.as_bytes()).find_map(|start| {
+        self.0.find_iter(text.as_bytes()).find_map(|start| {
             let end = text[start..].find('\n').map_or(text.len(), |length| start + length + 1);
             let is_whole = text[..start].is_empty() || text[..start].ends_with('\n');
-            (is_whole && text[start..end].trim_end() == self.text).then_some(start..end)
+            (is_whole && text[start..end].trim_end().as_bytes() == self.0.needle()).then_some(start..end)
         })
     }
 }
@@ -167,12 +168,14 @@ struct Parts {
 
 impl Parts {
     fn of(text: &str, mark: &Mark) -> Self {
-        match mark.begin.position(text).zip(mark.end.position(text)) {
-            Some((first, last)) if first.end <= last.start => Self {
-                others: [&text[..first.start], &text[last.end..]].concat(),
-                made: text[first.end..last.start].starts_with(MADE),
-                has_block: true,
-            },
+        let block = mark.begin.position(text).and_then(|first| {
+            let (before, rest) = (&text[..first.start], &text[first.end..]);
+            mark.end.position(rest).map(|last| (before, &rest[..last.start], &rest[last.end..]))
+        });
+        match block {
+            Some((before, block, after)) => {
+                Self { others: [before, after].concat(), made: block.starts_with(MADE), has_block: true }
+            }
             // Half a block tells nobody which lines are ours. An empty file is one that a command killed meanwhile has made.
             _ => Self { others: text.to_owned(), made: text.is_empty(), has_block: false },
         }
@@ -190,7 +193,7 @@ impl Parts {
         if entries.is_empty() {
             return format!("{others}{separator}{localhost}");
         }
-        let (begin, end) = (&mark.begin.text, &mark.end.text);
+        let (begin, end) = (mark.begin.text(), mark.end.text());
         format!("{others}{separator}{begin}\n{note}{localhost}{entries}{end}\n")
     }
 }
@@ -244,14 +247,26 @@ mod tests {
 
     #[test]
     fn half_a_block_is_others() {
-        let (begin, end) = (mark().begin.text, mark().end.text);
+        let mark = mark();
+        let (begin, end) = (mark.begin.text(), mark.end.text());
         for text in [
             format!("{begin}\n10.0.0.2 a\n"),
             format!("{end}\n{begin}\n"),
             format!("{begin}ning\n{end}\n"),
             format!("x {begin}\n{end}\n"),
         ] {
-            assert_eq!(Parts::of(&text, &mark()), Parts { others: text, made: false, has_block: false });
+            assert_eq!(Parts::of(&text, &mark), Parts { others: text, made: false, has_block: false });
+        }
+    }
+
+    #[test]
+    fn an_end_without_a_beginning_is_others() {
+        let mark = mark();
+        let end = format!("{}\n", mark.end.text());
+        for text in [end.clone(), format!("{}{end}", Parts::of("", &mark).with(&entries(), &mark, ""))] {
+            let once = Parts::of(&text, &mark).with(&entries(), &mark, "");
+            assert_eq!(Parts::of(&once, &mark).with(&entries(), &mark, ""), once);
+            assert_eq!(Parts::of(&once, &mark).with("", &mark, ""), end);
         }
     }
 
@@ -318,6 +333,7 @@ mod tests {
         std::os::unix::fs::symlink(&target, &link).unwrap();
         let error = HostsFiles::new(Path::new("/r")).write(&link, &entries()).unwrap_err();
         assert!(error.to_string().starts_with("can't keep names in "), "{error}");
+        HostsFiles::new(Path::new("/r")).write(&link, "").unwrap();
         assert_eq!(fs::read_to_string(target).unwrap(), "127.0.0.1 localhost\n");
     }
 

@@ -228,7 +228,7 @@ impl Netns {
         .map_err(|source| self.error(source))
     }
 
-    /// Writes sysctls of an interface inside, each of a family; without IPv6 in the kernel that has none to write.
+    /// Writes sysctls of an interface inside: family, key and value. Those that this kernel doesn't have, as without IPv6, are left.
     pub fn set_sysctls(&self, ifname: &str, values: &[(&str, &str, &str)]) -> Result<(), NetnsError> {
         let write = |(family, key, value): &(&str, &str, &str)| match fs::write(
             format!("/proc/sys/net/{family}/conf/{ifname}/{key}"),

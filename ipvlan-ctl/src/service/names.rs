@@ -43,6 +43,7 @@ impl Attachment<'_> {
             endpoints.push(self.endpoint.clone());
         }
         // Endpoints in one namespace share a file.
+        // To compare paths is to take them apart.
         let path = |endpoint| hosts_path(&self.session.root, endpoint).into_os_string();
         let own = path(&self.endpoint);
         let mut paths = BTreeMap::from([(own.clone(), Vec::new())]);

@@ -18,14 +18,14 @@ impl Session {
         let up = glances.iter().filter(|glance| glance.state == State::Up);
         let alive = Netns::alive(&up.map(|glance| &glance.netns).collect::<Vec<_>>())?;
         for Glance { slot, state, is_owned, netns } in glances {
-            let is_inside = state == State::Up && alive.contains(&netns.cookie);
-            if is_inside && !is_owned {
+            let lives = alive.contains(&netns.cookie);
+            // Only an engine gives a slave back, on the host.
+            if state == State::Up && lives && !is_owned {
                 continue;
             }
             let Some(endpoint) = self.store.endpoint_at(slot)? else { continue };
-            let remains = match endpoint.state {
-                // An engine gives back on the host what it has taken in.
-                State::Up => is_inside && !self.is_on_host(&endpoint, &parents)?,
+            let remains = match state {
+                State::Up => lives && !self.is_on_host(&endpoint, &parents)?,
                 State::Offered => self.settle_endpoint(&endpoint, &parents)?,
                 State::Creating | State::Closing => false,
             };

@@ -104,7 +104,7 @@ impl Session {
         Ok(self.dataplane.insert(dataplane))
     }
 
-    /// The shared maps, where all of them are there.
+    /// The shared maps, if all of them were there when this command first asked. Directories that are missing beside them are made.
     pub(super) fn existing_dataplane(&mut self) -> Result<Option<&mut Dataplane>, Error> {
         if self.dataplane.is_none() && !has_pins(self.root.pin_dir())? {
             return Ok(None);
@@ -124,7 +124,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         if self.is_new && self.store.networks().is_ok_and(|networks| networks.is_empty()) {
             // An empty store that stays does no harm.
-            let _ignored = Store::remove(&self.root.store());
+            let _ignored = std::fs::remove_file(self.root.store());
         }
     }
 }

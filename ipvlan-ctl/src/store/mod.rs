@@ -7,7 +7,7 @@ mod settings;
 
 use std::{
     collections::BTreeSet,
-    fs::{self, OpenOptions},
+    fs::OpenOptions,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -58,9 +58,6 @@ pub enum StoreError {
 /// How long a command waits for another one's write.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many statements are kept prepared: more than there are.
-const STATEMENTS: usize = 64;
-
 /// The open store.
 #[derive(Debug)]
 pub struct Store {
@@ -79,24 +76,7 @@ impl Store {
             .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
         let db = Connection::open(path)?;
         check(&db, path)?;
-        // What a transaction has written must outlive this process; of the machine, it is the file that must, and that is synced
-        // when it is closed: no endpoint outlives a boot.
-        db.pragma_update_and_check(None, "journal_mode", "WAL", |_mode| Ok(()))?;
-        db.pragma_update(None, "synchronous", "NORMAL")?;
         Self::prepare(db)
-    }
-
-    /// Removes the store at `path` and what SQLite keeps beside it.
-    pub fn remove(path: &Path) -> std::io::Result<()> {
-        for suffix in ["-wal", "-shm", ""] {
-            let mut file = path.as_os_str().to_owned();
-            file.push(suffix);
-            match fs::remove_file(file) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     /// Opens the store at `path` if there is one, to look at it.
@@ -120,7 +100,6 @@ impl Store {
 
     fn prepare(mut db: Connection) -> Result<Self, StoreError> {
         db.busy_timeout(PATIENCE)?;
-        db.set_prepared_statement_cache_capacity(STATEMENTS);
         db.pragma_update(None, "foreign_keys", true)?;
         // Immediate, so that of two programs that open a new store at once one waits for the other.
         let migration = db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -143,7 +122,7 @@ impl Store {
     pub fn free_slot(&self, capacity: Slot) -> Result<Option<Slot>, StoreError> {
         let taken: BTreeSet<Slot> = self
             .db
-            .prepare_cached("SELECT slot FROM parent UNION SELECT slot FROM endpoint")?
+            .prepare("SELECT slot FROM parent UNION SELECT slot FROM endpoint")?
             .query_map([], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         let last: Slot = self
