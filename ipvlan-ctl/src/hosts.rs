@@ -146,9 +146,9 @@ impl Line {
         String::from_utf8_lossy(self.0.needle())
     }
 
-    /// Where the first line of `text` is that says this.
-    fn position(&self, text: &str) -> Option<Range<usize>> {
-        self.0.find_iter(text.as_bytes()).find_map(|start| {
+    /// Where the lines of `text` are that say this.
+    fn positions<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
+        self.0.find_iter(text.as_bytes()).filter_map(move |start| {
             let end = text[start..].find('\n').map_or(text.len(), |length| start + length + 1);
             let is_whole = text[..start].is_empty() || text[..start].ends_with('\n');
             (is_whole && text[start..end].trim_end().as_bytes() == self.0.needle()).then_some(start..end)
@@ -168,11 +168,13 @@ struct Parts {
 
 impl Parts {
     fn of(text: &str, mark: &Mark) -> Self {
-        let block = mark.begin.position(text).and_then(|first| {
+        // The last one that is whole: what is between a beginning without an end and our block is somebody's.
+        let block = mark.begin.positions(text).filter_map(|first| {
             let (before, rest) = (&text[..first.start], &text[first.end..]);
-            mark.end.position(rest).map(|last| (before, &rest[..last.start], &rest[last.end..]))
+            let last = mark.end.positions(rest).next()?;
+            Some((before, &rest[..last.start], &rest[last.end..]))
         });
-        match block {
+        match block.last() {
             Some((before, block, after)) => {
                 Self { others: [before, after].concat(), made: block.starts_with(MADE), has_block: true }
             }
@@ -260,13 +262,21 @@ mod tests {
     }
 
     #[test]
-    fn an_end_without_a_beginning_is_others() {
+    fn half_a_block_stays_beside_a_whole_one() {
         let mark = mark();
-        let end = format!("{}\n", mark.end.text());
-        for text in [end.clone(), format!("{}{end}", Parts::of("", &mark).with(&entries(), &mark, ""))] {
+        let (begin, end) =
+            (format!("{}\n10.9.9.9 printer\n", mark.begin.text()), format!("{}\n", mark.end.text()));
+        let block = Parts::of("", &mark).with(&entries(), &mark, "");
+        for (text, others) in [
+            (end.clone(), &end),
+            (begin.clone(), &begin),
+            (format!("{block}{end}"), &end),
+            (format!("{begin}{block}"), &begin),
+            (format!("{block}{begin}"), &begin),
+        ] {
             let once = Parts::of(&text, &mark).with(&entries(), &mark, "");
             assert_eq!(Parts::of(&once, &mark).with(&entries(), &mark, ""), once);
-            assert_eq!(Parts::of(&once, &mark).with("", &mark, ""), end);
+            assert_eq!(Parts::of(&once, &mark).with("", &mark, ""), *others);
         }
     }
 
