@@ -2,22 +2,16 @@
 
 use std::{net::Ipv4Addr, process::Command};
 
-use anyhow::{Context as _, Result, ensure};
-use aya::{
-    Ebpf, EbpfLoader,
-    programs::{SchedClassifier, TcAttachType},
-};
-use ipvlan_ctl::{
-    bench::{Way, spoofed},
-    bpf::BENCH,
-};
+use anyhow::{Result, ensure};
+use aya::Ebpf;
+use ipvlan_ctl::bench::{Way, spoofed};
 use ipvlan_tests::{
     Maker, Netns, Network, Sandbox,
     netns::run,
     sandbox::{INTERFACE, LAN, PARENT_MAC, mac},
 };
 
-use crate::policy::feed;
+use crate::policy::{attach_empty, feed};
 
 /// How endpoints get to each other and to the LAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +102,8 @@ impl World {
             world.endpoints.push(endpoint);
         }
         if let Kind::Empty(_) = kind {
-            world.programs = Some(world.attach_empty()?);
+            // On the parent too.
+            world.programs = Some(attach_empty(world.endpoints.iter().chain([&world.sandbox.host]))?);
         }
         world.check()?;
         Ok(world)
@@ -190,21 +185,6 @@ impl World {
         host.sysctl("net/ipv4/ip_forward", "1")?;
         host.sysctl("net/bridge/bridge-nf-call-iptables", if filtered { "1" } else { "0" })?;
         feed(host, Command::new("iptables-restore").arg("-w"), DOCKERS_RULES)
-    }
-
-    /// On both sides of each endpoint's interface and of the parent.
-    fn attach_empty(&self) -> Result<Ebpf> {
-        let mut programs = EbpfLoader::new().load(BENCH)?;
-        let empty: &mut SchedClassifier =
-            programs.program_mut("empty").context("no such program")?.try_into()?;
-        empty.load()?;
-        for netns in self.endpoints.iter().chain([&self.sandbox.host]) {
-            let ifindex = netns.ifindex(INTERFACE)?;
-            for side in [TcAttachType::Ingress, TcAttachType::Egress] {
-                netns.enter(|| Ok(empty.attach(ifindex, side)?))?;
-            }
-        }
-        Ok(programs)
     }
 
     /// That both ways work, and that a spoofed address arrives where nobody promises otherwise.

@@ -11,7 +11,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use aya::programs::{SchedClassifier, TcAttachType};
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{SchedClassifier, TcAttachType},
+};
+use ipvlan_ctl::bpf::BENCH;
 use ipvlan_tests::{Netns, sandbox::INTERFACE};
 
 use crate::crowd::{Crowd, MAC, endpoint};
@@ -28,6 +32,8 @@ pub(crate) struct Pair<'a> {
 pub(crate) enum Filter {
     /// Nothing keeps it.
     Nothing,
+    /// Nor do these, on the hooks that ours are on: what the kernel takes to call any.
+    Empty,
     /// Our programs of the two endpoints.
     Ours,
     /// nft's netdev hooks, with the members in a set with counters.
@@ -39,8 +45,9 @@ pub(crate) enum Filter {
 }
 
 impl Filter {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Nothing,
+        Self::Empty,
         Self::Ours,
         Self::NftSet,
         Self::NftRules(10),
@@ -52,6 +59,7 @@ impl Filter {
     pub(crate) fn name(self) -> String {
         match self {
             Self::Nothing => "nothing".to_owned(),
+            Self::Empty => "empty programs".to_owned(),
             Self::Ours => "ours".to_owned(),
             Self::NftSet => "nft, a set".to_owned(),
             Self::NftRules(rules) => format!("nft, {rules} rules"),
@@ -67,12 +75,24 @@ impl Filter {
         }
     }
 
-    /// Puts it in place.
-    pub(crate) fn apply(self, pair: &Pair<'_>) -> Result<()> {
+    /// Whether it lets through what the policy doesn't.
+    pub(crate) const fn lets_all(self) -> bool {
+        matches!(self, Self::Nothing | Self::Empty)
+    }
+
+    /// Puts it in place; returns what keeps it there.
+    pub(crate) fn apply(self, pair: &Pair<'_>) -> Result<Option<Ebpf>> {
+        if self == Self::Empty {
+            return attach_empty([pair.sender, pair.receiver]).map(Some);
+        }
+        self.keep(pair).map(|()| None)
+    }
+
+    fn keep(self, pair: &Pair<'_>) -> Result<()> {
         let last = pair.crowd.endpoints - 1;
         let own = address(last)?;
         match self {
-            Self::Nothing => Ok(()),
+            Self::Nothing | Self::Empty => Ok(()),
             Self::Ours => {
                 let [sender, receiver] = [endpoint(last), endpoint(0)];
                 pair.receiver.enter(|| Ok(pair.crowd.dataplane.attach_endpoint(&receiver, INTERFACE)?))?;
@@ -108,6 +128,7 @@ impl Filter {
     pub(crate) fn remove(self, pair: &Pair<'_>) -> Result<()> {
         match self {
             Self::Nothing => Ok(()),
+            Self::Empty => [pair.sender, pair.receiver].into_iter().try_for_each(gone),
             Self::Ours => {
                 for (number, netns) in [(0, pair.receiver), (pair.crowd.endpoints - 1, pair.sender)] {
                     pair.crowd.dataplane.detach_endpoint(endpoint(number).slot)?;
@@ -124,6 +145,20 @@ impl Filter {
             }),
         }
     }
+}
+
+/// Puts an empty program on both sides of each interface, for as long as what is returned lives.
+pub(crate) fn attach_empty<'a>(netns: impl IntoIterator<Item = &'a Netns>) -> Result<Ebpf> {
+    let mut programs = EbpfLoader::new().load(BENCH)?;
+    let empty: &mut SchedClassifier = programs.program_mut("empty").context("no such program")?.try_into()?;
+    empty.load()?;
+    for netns in netns {
+        let ifindex = netns.ifindex(INTERFACE)?;
+        for side in [TcAttachType::Ingress, TcAttachType::Egress] {
+            netns.enter(|| Ok(empty.attach(ifindex, side)?))?;
+        }
+    }
+    Ok(programs)
 }
 
 /// Waits until no program is left: a link that nothing holds any more goes a little later.
