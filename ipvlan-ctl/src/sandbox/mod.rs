@@ -20,6 +20,8 @@ use std::{
     path::{Path, PathBuf},
     process::{self, Command, Output},
     sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -154,7 +156,21 @@ impl Sandbox {
             host = self.host.name(),
         ))?;
         self.lan.ip(&format!("link set {INTERFACE} up"))?;
-        self.host.ip(&format!("link set {INTERFACE} up")).map(drop)
+        self.host.ip(&format!("link set {INTERFACE} up"))?;
+        self.settle()
+    }
+
+    /// Waits for the parent's link-local address, which comes once the kernel has looked at the carrier: an address of the host's that
+    /// came after a network would be one that it doesn't know. Where IPv6 is off, none comes.
+    fn settle(&self) -> Result<()> {
+        let begin = Instant::now();
+        while Path::new("/proc/net/if_inet6").exists() && begin.elapsed() < Duration::from_secs(2) {
+            if !self.host.ip(&format!("-6 -oneline addr show dev {INTERFACE} scope link"))?.is_empty() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     /// Who makes the endpoints here.
