@@ -179,7 +179,7 @@ impl Parts {
                 Self { others: [before, after].concat(), made: block.starts_with(MADE), has_block: true }
             }
             // Half a block tells nobody which lines are ours. An empty file is one that a command killed meanwhile has made.
-            _ => Self { others: text.to_owned(), made: text.is_empty(), has_block: false },
+            None => Self { others: text.to_owned(), made: text.is_empty(), has_block: false },
         }
     }
 
@@ -242,9 +242,10 @@ mod tests {
 
     #[test]
     fn blocks_of_several_owners() {
-        let one = Parts::of("", &mark()).with(&entries(), &mark(), "");
-        let two = Parts::of(&one, &Mark::of("other")).with(&entries(), &Mark::of("other"), "");
-        assert_eq!(Parts::of(&two, &Mark::of("other")).with("", &Mark::of("other"), ""), one);
+        let (mark, other) = (mark(), Mark::of("other"));
+        let one = Parts::of("", &mark).with(&entries(), &mark, "");
+        let two = Parts::of(&one, &other).with(&entries(), &other, "");
+        assert_eq!(Parts::of(&two, &other).with("", &other, ""), one);
     }
 
     #[test]

@@ -230,12 +230,12 @@ impl Netns {
 
     /// Writes sysctls of an interface inside: family, key and value. Those that this kernel doesn't have, as without IPv6, are left.
     pub fn set_sysctls(&self, ifname: &str, values: &[(&str, &str, &str)]) -> Result<(), NetnsError> {
-        let write = |(family, key, value): &(&str, &str, &str)| match fs::write(
-            format!("/proc/sys/net/{family}/conf/{ifname}/{key}"),
-            value,
-        ) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(source),
-            _ => Ok(()),
+        let write = |(family, key, value): &(&str, &str, &str)| {
+            let path = format!("/proc/sys/net/{family}/conf/{ifname}/{key}");
+            match fs::write(path, value) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => Err(source),
+                _ => Ok(()),
+            }
         };
         self.run(|| values.iter().try_for_each(write))?.map_err(|source| self.error(source))
     }

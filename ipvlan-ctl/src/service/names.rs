@@ -42,8 +42,7 @@ impl Attachment<'_> {
         if present {
             endpoints.push(self.endpoint.clone());
         }
-        // Endpoints in one namespace share a file.
-        // To compare paths is to take them apart.
+        // Endpoints in one namespace share a file. As strings, since paths are compared part by part.
         let path = |endpoint| hosts_path(&self.session.root, endpoint).into_os_string();
         let own = path(&self.endpoint);
         let mut paths = BTreeMap::from([(own.clone(), Vec::new())]);

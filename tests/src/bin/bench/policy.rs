@@ -82,26 +82,20 @@ impl Filter {
 
     /// Puts it in place; returns what keeps it there.
     pub(crate) fn apply(self, pair: &Pair<'_>) -> Result<Option<Ebpf>> {
-        if self == Self::Empty {
-            return attach_empty([pair.sender, pair.receiver]).map(Some);
-        }
-        self.keep(pair).map(|()| None)
-    }
-
-    fn keep(self, pair: &Pair<'_>) -> Result<()> {
         let last = pair.crowd.endpoints - 1;
         let own = address(last)?;
         match self {
-            Self::Nothing | Self::Empty => Ok(()),
+            Self::Nothing => {}
+            Self::Empty => return attach_empty([pair.sender, pair.receiver]).map(Some),
             Self::Ours => {
                 let [sender, receiver] = [endpoint(last), endpoint(0)];
                 pair.receiver.enter(|| Ok(pair.crowd.dataplane.attach_endpoint(&receiver, INTERFACE)?))?;
-                pair.sender.enter(|| Ok(pair.crowd.dataplane.attach_endpoint(&sender, INTERFACE)?))
+                pair.sender.enter(|| Ok(pair.crowd.dataplane.attach_endpoint(&sender, INTERFACE)?))?;
             }
             Self::NftSet => {
                 let rules = "ip saddr @members accept\n";
                 nft(pair.receiver, &chain("ingress", &set_of(0..=last)?, rules))?;
-                nft(pair.sender, &egress(own))
+                nft(pair.sender, &egress(own))?;
             }
             Self::NftRules(rules) => {
                 let mut text = String::new();
@@ -109,7 +103,7 @@ impl Filter {
                     writeln!(text, "ip saddr {} counter accept", address(member)?)?;
                 }
                 nft(pair.receiver, &chain("ingress", "", &text))?;
-                nft(pair.sender, &egress(own))
+                nft(pair.sender, &egress(own))?;
             }
             Self::IptablesRules(rules) => {
                 let mut text = "*filter\n:INPUT DROP\n".to_owned();
@@ -119,9 +113,10 @@ impl Filter {
                 text.push_str("COMMIT\n");
                 feed(pair.receiver, Command::new("iptables-restore").arg("-w"), &text)?;
                 let text = format!("*filter\n:OUTPUT DROP\n-A OUTPUT -s {own} -j ACCEPT\nCOMMIT\n");
-                feed(pair.sender, Command::new("iptables-restore").arg("-w"), &text)
+                feed(pair.sender, Command::new("iptables-restore").arg("-w"), &text)?;
             }
         }
+        Ok(None)
     }
 
     /// Takes it away again.
